@@ -1,0 +1,1 @@
+//! Frames between the broker and a jailed worker. Types and framing only.

@@ -1,0 +1,1 @@
+//! The policy port on Cedar.

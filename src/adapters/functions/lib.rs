@@ -1,0 +1,1 @@
+//! The function host: WebAssembly and JavaScript in a jailed child process.

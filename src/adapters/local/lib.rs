@@ -1,0 +1,1 @@
+//! The local provider: supervised processes, functions, volumes and backups on one machine.

@@ -1,0 +1,1 @@
+//! The model port on any OpenAI-compatible endpoint, dialect by dialect.

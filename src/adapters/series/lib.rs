@@ -1,0 +1,1 @@
+//! The embedded metrics store: a small time series database.

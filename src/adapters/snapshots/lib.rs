@@ -1,0 +1,1 @@
+//! Encrypted, deduplicated, verified snapshots of folders.

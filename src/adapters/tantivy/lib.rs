@@ -1,0 +1,1 @@
+//! The embedded log store: templates and parameters, indexed and kept by Tantivy.

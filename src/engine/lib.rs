@@ -1,0 +1,1 @@
+//! Floor 2: turn, planner, gate, executor, diagnosis, incidents, projections. Sees ports only.

@@ -1,0 +1,1 @@
+//! The composition root and nothing else: what the binary and the tests share.

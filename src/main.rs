@@ -1,0 +1,3 @@
+//! Entry point. Looks at how it was called, enters that role, and never holds logic of its own.
+
+fn main() {}

@@ -1,0 +1,1 @@
+//! Floor 3: translation only: HTTP, WebSocket, chat page, alerts, CLI.
