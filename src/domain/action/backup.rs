@@ -1,0 +1,169 @@
+//! Backup actions. A restore is verified by its bytes; a backup is proved by reading it back.
+
+use serde::{Deserialize, Serialize};
+
+use super::{Action, ActionFacts, unexpected};
+use crate::effect::{Check, Effect, Risk, Undo};
+use crate::fault::Fault;
+use crate::name::{Backup, Volume};
+use crate::resource::{BackupStatus, Resource, ResourceState, ResourceVersion};
+
+const fn facts(
+    name: &'static str,
+    effect: Effect,
+    risk: u8,
+    undo: Undo,
+    check: Check,
+    summary: &'static str,
+) -> ActionFacts {
+    ActionFacts { name, family: "backup", effect, risk: Risk(risk), undo, check, resource: "backup", summary }
+}
+
+pub(super) const CREATE: ActionFacts = facts(
+    "create_backup",
+    Effect::Change,
+    1,
+    Undo::Inverse,
+    Check::BytesVerified,
+    "Back up volumes, encrypted and deduplicated, and read the result back.",
+);
+pub(super) const RESTORE: ActionFacts = facts(
+    "restore_backup",
+    Effect::Change,
+    3,
+    Undo::Inverse,
+    Check::BytesVerified,
+    "Restore a volume of a backup into a new volume.",
+);
+pub(super) const VERIFY: ActionFacts = facts(
+    "verify_backup",
+    Effect::Change,
+    1,
+    Undo::Unneeded,
+    Check::BytesVerified,
+    "Read every byte of a backup back and compare.",
+);
+pub(super) const DELETE: ActionFacts =
+    facts("delete_backup", Effect::Destroy, 3, Undo::Impossible, Check::Absent, "Remove a backup for good.");
+
+/// Takes a backup.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CreateBackup {
+    /// Its name.
+    pub backup: Backup,
+    /// Which volumes.
+    pub volumes: Vec<Volume>,
+}
+
+/// Restores one volume of a backup.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RestoreBackup {
+    /// From which backup.
+    pub backup: Backup,
+    /// Which volume of it.
+    pub volume: Volume,
+    /// Name of the new volume that receives the content; must not exist.
+    pub into: Volume,
+}
+
+/// Reads a backup back.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct VerifyBackup {
+    /// Which.
+    pub backup: Backup,
+}
+
+/// Removes a backup.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DeleteBackup {
+    /// Which.
+    pub backup: Backup,
+}
+
+macro_rules! on_backup {
+    ($($type:ident),*) => {$(
+        impl $type {
+            pub(super) fn resource(&self) -> Resource {
+                Resource::Backup(self.backup.clone())
+            }
+        }
+    )*};
+}
+on_backup!(CreateBackup, RestoreBackup, VerifyBackup, DeleteBackup);
+
+fn status(before: &ResourceState) -> Result<&BackupStatus, Fault> {
+    match before {
+        ResourceState::Backup(status) => Ok(status),
+        other => Err(unexpected(other)),
+    }
+}
+
+impl CreateBackup {
+    pub(super) fn validate(&self) -> Result<(), Fault> {
+        if self.volumes.is_empty() || self.volumes.len() > 32 {
+            return Err(Fault::invalid("a backup holds 1 to 32 volumes"));
+        }
+        Ok(())
+    }
+    pub(super) fn inverse(&self, before: &ResourceState) -> Option<Action> {
+        matches!(before, ResourceState::Absent)
+            .then(|| Action::DeleteBackup(DeleteBackup { backup: self.backup.clone() }))
+    }
+    pub(super) fn predict(&self, before: &ResourceState) -> Result<ResourceState, Fault> {
+        match before {
+            ResourceState::Absent => Ok(ResourceState::Backup(BackupStatus {
+                name: self.backup.clone(),
+                taken_at_ms: 0,
+                volumes: self.volumes.clone(),
+                bytes: 0,
+                verified_at_ms: None,
+                resource_version: ResourceVersion(String::new()),
+            })),
+            other => Err(unexpected(other)),
+        }
+    }
+}
+
+impl RestoreBackup {
+    pub(super) fn validate(&self) -> Result<(), Fault> {
+        Ok(())
+    }
+    pub(super) fn inverse(&self, _before: &ResourceState) -> Option<Action> {
+        Some(Action::DeleteVolume(super::DeleteVolume { volume: self.into.clone() }))
+    }
+    pub(super) fn predict(&self, before: &ResourceState) -> Result<ResourceState, Fault> {
+        let now = status(before)?;
+        if !now.volumes.contains(&self.volume) {
+            return Err(Fault::not_found(format!("backup {} does not hold volume {}", self.backup, self.volume)));
+        }
+        Ok(before.clone())
+    }
+}
+
+impl VerifyBackup {
+    pub(super) fn validate(&self) -> Result<(), Fault> {
+        Ok(())
+    }
+    pub(super) fn inverse(&self, _before: &ResourceState) -> Option<Action> {
+        None
+    }
+    pub(super) fn predict(&self, before: &ResourceState) -> Result<ResourceState, Fault> {
+        status(before).map(|same| ResourceState::Backup(same.clone()))
+    }
+}
+
+impl DeleteBackup {
+    pub(super) fn validate(&self) -> Result<(), Fault> {
+        Ok(())
+    }
+    pub(super) fn inverse(&self, _before: &ResourceState) -> Option<Action> {
+        None
+    }
+    pub(super) fn predict(&self, before: &ResourceState) -> Result<ResourceState, Fault> {
+        status(before).map(|_| ResourceState::Absent)
+    }
+}
