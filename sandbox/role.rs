@@ -1,0 +1,67 @@
+//! Entry of the worker role. Nothing of the server exists in this process: it starts from an empty
+//! environment, takes one socket, locks itself down and serves one run.
+
+use std::process::ExitCode;
+
+use opsward_wire::FromWorker;
+
+use crate::exit::ExitReason;
+use crate::host::Channel;
+use crate::jail::{self, Layer};
+use crate::{engine, probe, run};
+
+/// Argument that names a probe to try instead of serving a run.
+pub const PROBE_FLAG: &str = "--probe";
+
+/// Argument that leaves the jail away, for the control of a probe. Refused for a run.
+pub const NO_JAIL_FLAG: &str = "--no-jail";
+
+/// Argument that lowers the Landlock ABI to that of an older kernel.
+const LANDLOCK_ABI_FLAG: &str = "--landlock-abi";
+
+/// Runs the worker role; `args` are the arguments after the role's name. Does not return in a worker.
+///
+/// The process must have been executed with an empty environment and one end of a Unix stream socket
+/// pair as standard input. Its exit code is an [`ExitReason`].
+pub fn role_main(args: &[String]) -> ExitCode {
+    let args: Vec<&str> = args.iter().map(String::as_str).collect();
+    match args.as_slice() {
+        [] => serve(None),
+        [LANDLOCK_ABI_FLAG, abi] => match abi.parse() {
+            Ok(abi) => serve(Some(abi)),
+            Err(_) => ExitReason::Usage.leave(),
+        },
+        [PROBE_FLAG, name] => probe::try_in_jail(name).leave(),
+        [PROBE_FLAG, name, NO_JAIL_FLAG] => probe::try_outside(name).leave(),
+        _ => ExitReason::Usage.leave(),
+    }
+}
+
+fn serve(landlock_abi: Option<u32>) -> ! {
+    if std::env::vars_os().next().is_some() {
+        ExitReason::Environment.leave();
+    }
+    let socket = jail::take_socket().unwrap_or_else(|reason| reason.leave());
+    quiet_crashes();
+    // All that allocates much or needs the kernel is done before the lock-down and before a run waits for it.
+    let engine = engine::bounded();
+    let attestation = jail::lock(Layer::All, landlock_abi).unwrap_or_else(|reason| reason.leave());
+    let mut channel = Channel::new(socket);
+    if channel.send(&FromWorker::Ready { attestation }).is_err() {
+        ExitReason::Protocol.leave();
+    }
+    run::serve(engine, channel);
+    ExitReason::Finished.leave()
+}
+
+/// A crash must not try to print: there is no descriptor for it and the filter would hide the cause.
+fn quiet_crashes() {
+    std::panic::set_hook(Box::new(|_| ExitReason::Panic.leave()));
+    for signal in [libc::SIGSEGV, libc::SIGBUS] {
+        #[allow(unsafe_code, reason = "the standard library has no way to give up its own signal handler")]
+        // SAFETY: single-threaded, and the default action runs no code of this process.
+        unsafe {
+            libc::signal(signal, libc::SIG_DFL);
+        }
+    }
+}
