@@ -3,16 +3,30 @@
 //! Contract: sequence numbers have no gaps; an append is all or nothing; a wrong `expected_seq` is how
 //! a second driver learns that it lost; what was appended is never changed; a store that finds itself
 //! damaged refuses writes and says which entry. A stream of another tenant does not exist for a caller.
+//! Nobody, not even a System principal, appends for a tenant other than its own.
+
+#[cfg(any(test, feature = "conformance"))]
+pub mod conformance;
+pub mod entry;
+pub mod export;
+pub mod memory;
+pub mod upcast;
 
 use async_trait::async_trait;
 use opsward_domain::context::CallContext;
 use opsward_domain::event::{Event, NewEvent, StreamKind, StreamName};
+use opsward_domain::name::Tenant;
+use opsward_domain::principal::Kind;
 use tokio::sync::watch;
 
 /// Most events of one append or one read.
 pub const BATCH_EVENTS_MAX: usize = 1_000;
 /// Most bytes of one event body or one blob.
 pub const BODY_BYTES_MAX: usize = 8 * 1024 * 1024;
+/// Most bytes of all bodies of one append, and about the most that one read returns.
+pub const BATCH_BYTES_MAX: usize = 16 * 1024 * 1024;
+/// Most damaged places that one verification names.
+pub const DAMAGE_MAX: usize = 100;
 
 /// What can go wrong.
 #[derive(Debug, thiserror::Error)]
@@ -33,10 +47,10 @@ pub enum Error {
     /// More than a bound allows.
     #[error("{0}")]
     TooLarge(String),
-    /// Stored data is damaged; writes are refused from now on.
+    /// Stored data is damaged. If it is an entry, writes are refused from now on.
     #[error("journal entry {seq} is damaged: {detail}")]
     Corrupt {
-        /// First damaged entry.
+        /// First damaged entry; 0 if the damage is not in an entry.
         seq: u64,
         /// What is wrong with it.
         detail: String,
@@ -67,17 +81,25 @@ pub struct Verified {
     pub entries: u64,
     /// Hash of the last entry checked.
     pub head: String,
-    /// Damage found, first entry first; empty means none.
+    /// Damage found, first entry first, at most [`DAMAGE_MAX`]; empty means none. Entry 0 stands for
+    /// what is not an entry: a blob, an index, the file itself.
     pub damage: Vec<(u64, String)>,
     /// Bodies that were erased on purpose.
     pub erased: u64,
+}
+
+/// True if `cx` may see what belongs to `tenant`: its own, or everything for a System principal.
+pub fn may_read(cx: &CallContext, tenant: &Tenant) -> bool {
+    cx.principal.kind == Kind::System || cx.tenant() == tenant
 }
 
 /// The append-only record.
 #[async_trait]
 pub trait Journal: Send + Sync {
     /// Appends `events` to `stream` if its last sequence number is `expected_seq` (0 for a new stream).
-    /// Returns after the strongest durability any of the events asks for.
+    /// Returns after the strongest durability any of the events asks for. All bodies together are bounded
+    /// by [`BATCH_BYTES_MAX`]. No events at all: only checks `expected_seq`. A caller that gives up waiting
+    /// does not know whether the events were appended. [`Error::NotFound`] if the stream is another tenant's.
     async fn append(
         &self,
         cx: &CallContext,
@@ -87,7 +109,8 @@ pub trait Journal: Send + Sync {
     ) -> Result<Appended, Error>;
 
     /// Events of one stream after `after_stream_seq`, in order, at most `limit` (bounded by
-    /// [`BATCH_EVENTS_MAX`]). An unknown stream is empty.
+    /// [`BATCH_EVENTS_MAX`]). An unknown stream is empty. Stops early at [`BATCH_BYTES_MAX`], but never
+    /// before the first event: only an empty answer means that there is no more.
     async fn read(
         &self,
         cx: &CallContext,
@@ -97,16 +120,18 @@ pub trait Journal: Send + Sync {
     ) -> Result<Vec<Event>, Error>;
 
     /// Events of the caller's tenant after journal sequence `after_seq`, in order, at most `limit`.
-    /// A System principal sees every tenant.
+    /// A System principal sees every tenant. Ends early as [`Journal::read`] does.
     async fn feed(&self, cx: &CallContext, after_seq: u64, limit: usize) -> Result<Vec<Event>, Error>;
 
-    /// Names of the caller's streams of one kind with their last stream sequence, newest first, at most `limit`.
+    /// Names of the caller's streams of one kind with their last stream sequence, the last appended to
+    /// first, at most `limit`. A System principal sees every tenant's.
     async fn streams(&self, cx: &CallContext, kind: StreamKind, limit: usize) -> Result<Vec<(StreamName, u64)>, Error>;
 
     /// Follows the journal's last sequence number; a change means there is something to read.
     fn head(&self) -> watch::Receiver<u64>;
 
-    /// Checks entries from `from_seq` on against the chain. Offline-safe; never changes anything.
+    /// Checks entries from `from_seq` on against the chain; from 0 or 1, everything else that is stored as
+    /// well. Never changes what is stored; damage that it finds refuses writes from then on.
     async fn verify(&self, from_seq: u64) -> Result<Verified, Error>;
 
     /// Keeps `bytes` (bounded by [`BODY_BYTES_MAX`]) under their SHA-256, which is returned as hex.
