@@ -6,6 +6,10 @@
 //! answers after a crash whether a key took effect. Names never collide across tenants; the tenant is
 //! the context's, and a resource of another tenant does not exist.
 
+#[cfg(feature = "conformance")]
+pub mod conformance;
+pub mod memory;
+
 use async_trait::async_trait;
 use opsward_domain::context::CallContext;
 use opsward_domain::event::Outcome;

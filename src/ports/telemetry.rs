@@ -4,6 +4,10 @@
 //! server too; items of one replica come in order; a consumer that is away loses nothing until the
 //! source's stated bound, and is told how much was lost after it.
 
+#[cfg(feature = "conformance")]
+pub mod conformance;
+pub mod memory;
+
 use async_trait::async_trait;
 use opsward_domain::fault::Fault;
 use opsward_domain::name::{Tenant, Workspace};
