@@ -222,8 +222,8 @@ pub enum Body {
     StepStarted { plan: Id, step: u32, key: String },
     /// It was applied.
     StepSucceeded { plan: Id, step: u32, key: String, outcome: Outcome },
-    /// It was not applied, or its own check failed.
-    StepFailed { plan: Id, step: u32, key: String, fault: Fault },
+    /// It was not applied, or it was and its own check failed; `applied` tells which.
+    StepFailed { plan: Id, step: u32, key: String, fault: Fault, applied: bool },
     /// Intent: this step is about to be taken back.
     UndoStarted { plan: Id, step: u32, key: String },
     /// It was taken back.
