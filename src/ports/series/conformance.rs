@@ -181,9 +181,9 @@ pub async fn expiry_removes_the_old<S: SeriesStore>(store: &S) {
 /// An answer over the bound is refused, at the bound it is given.
 pub async fn huge_answers_are_refused<S: SeriesStore>(store: &S) {
     let cx = system("acme");
-    for replica in 0..5_u32 {
+    for replica in 0..50_u32 {
         let point = |i: usize| Sample { replica: Some(replica), ..sample("m", i as i64, 1.0) };
-        store.append(&cx, (0..POINTS_MAX / 5).map(point).collect()).await.unwrap();
+        store.append(&cx, (0..POINTS_MAX / 50).map(point).collect()).await.unwrap();
     }
     let given: usize = store.range(&cx, &all_of("m")).await.unwrap().iter().map(|s| s.points.len()).sum();
     assert_eq!(given, POINTS_MAX);
