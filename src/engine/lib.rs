@@ -1,1 +1,26 @@
-//! Floor 2: turn, planner, gate, executor, diagnosis, incidents, projections. Sees ports only.
+//! Floor 2: behaviour. Reads in this order: a run's state is a fold, `turn::next` says what comes next,
+//! the driver does it, the gate decides, the executor acts.
+//!
+//! Never here: an adapter, a socket, a role name, or the wall clock.
+
+pub mod answers;
+pub mod changes;
+pub mod converse;
+pub mod driver;
+pub mod executor;
+pub mod gate;
+pub mod incidents;
+pub mod ingest;
+pub mod observe;
+pub mod parts;
+pub mod people;
+pub mod planner;
+pub mod state;
+pub mod switches;
+pub mod toolbox;
+pub mod turn;
+pub mod facade;
+pub mod investigate;
+pub mod projection;
+pub mod start;
+pub mod watch;

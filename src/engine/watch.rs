@@ -1,0 +1,2 @@
+//! tmp
+pub async fn run(_e: std::sync::Arc<crate::facade::Engine>) {}
