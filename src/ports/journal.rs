@@ -47,7 +47,7 @@ pub enum Error {
     /// More than a bound allows.
     #[error("{0}")]
     TooLarge(String),
-    /// Stored data is damaged. If it is an entry, writes are refused from now on.
+    /// Stored data is damaged; writes are refused from now on, unless it is only a blob.
     #[error("journal entry {seq} is damaged: {detail}")]
     Corrupt {
         /// First damaged entry; 0 if the damage is not in an entry.
@@ -131,7 +131,7 @@ pub trait Journal: Send + Sync {
     fn head(&self) -> watch::Receiver<u64>;
 
     /// Checks entries from `from_seq` on against the chain; from 0 or 1, everything else that is stored as
-    /// well. Never changes what is stored; damage that it finds refuses writes from then on.
+    /// well. Never changes what is stored; damage that it finds, except in a blob, refuses writes from then on.
     async fn verify(&self, from_seq: u64) -> Result<Verified, Error>;
 
     /// Keeps `bytes` (bounded by [`BODY_BYTES_MAX`]) under their SHA-256, which is returned as hex.

@@ -16,6 +16,8 @@ pub const SALT_BYTES: usize = 16;
 /// A new event in the bytes that will be kept.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Encoded {
+    by: Subject,
+    origin: Origin,
     at_ms: AtMs,
     cause: u64,
     bytes: Vec<u8>,
@@ -33,14 +35,14 @@ pub struct Batch {
 }
 
 impl Batch {
-    /// Encodes `events`, checking every bound.
-    pub fn encode(events: Vec<NewEvent>) -> Result<Self, Error> {
+    /// Encodes `events` as the caller's, checking every bound.
+    pub fn encode(cx: &CallContext, events: Vec<NewEvent>) -> Result<Self, Error> {
         let count = events.len();
         if count > BATCH_EVENTS_MAX {
             return Err(Error::TooLarge(format!("append has {count} events, at most {BATCH_EVENTS_MAX} are allowed")));
         }
         let durability = events.iter().map(|event| event.body.durability()).max().unwrap_or(Durability::Process);
-        let events = events.into_iter().map(Encoded::new).collect::<Result<Vec<_>, _>>()?;
+        let events = events.into_iter().map(|event| Encoded::new(cx, event)).collect::<Result<Vec<_>, _>>()?;
         let bytes = events.iter().map(|event| event.bytes.len()).sum();
         if bytes > BATCH_BYTES_MAX {
             return Err(Error::TooLarge(format!("append has {bytes} bytes, at most {BATCH_BYTES_MAX} are allowed")));
@@ -50,7 +52,7 @@ impl Batch {
 }
 
 impl Encoded {
-    fn new(event: NewEvent) -> Result<Self, Error> {
+    fn new(cx: &CallContext, event: NewEvent) -> Result<Self, Error> {
         let bytes = serde_json::to_vec(&event.body).map_err(|error| unreadable(&error.to_string()))?;
         if bytes.len() > BODY_BYTES_MAX {
             let detail = format!("event body has {} bytes, at most {BODY_BYTES_MAX} are allowed", bytes.len());
@@ -63,19 +65,18 @@ impl Encoded {
         if i64::try_from(cause).is_err() {
             return Err(Error::TooLarge(format!("cause {cause} is no sequence number")));
         }
-        Ok(Self { at_ms: event.at_ms, cause, bytes })
+        Ok(Self { by: cx.principal.subject.clone(), origin: cx.origin, at_ms: event.at_ms, cause, bytes })
     }
 
-    /// Places the event at `seq` of the journal and `stream_seq` of `stream`, after the entry whose hash is
-    /// `previous`.
-    pub fn seal(self, cx: &CallContext, place: Place<'_>, salt: [u8; SALT_BYTES]) -> Entry {
+    /// Makes the event the entry at `place`.
+    pub fn seal(self, place: Place<'_>, salt: [u8; SALT_BYTES]) -> Entry {
         let link = Link {
             seq: place.seq,
             stream: place.stream.to_owned(),
             stream_seq: place.stream_seq,
             at_ms: self.at_ms,
-            by: cx.principal.subject.to_string(),
-            origin: cx.origin.word().to_owned(),
+            by: self.by.to_string(),
+            origin: self.origin.word().to_owned(),
             cause: self.cause,
             version: BODY_VERSION,
             commitment: commit(&salt, &self.bytes),
@@ -244,6 +245,13 @@ impl Check {
         self.found.erased += u64::from(matches!(entry.kept, Kept::Erased { .. }));
         self.found.entries += 1;
         self.previous.clone_from(&entry.hash);
+        self.next_seq = seq.saturating_add(1).max(self.next_seq);
+    }
+
+    /// Passes over an entry that cannot be read at all.
+    pub fn unreadable(&mut self, seq: u64, detail: String) {
+        self.damage(seq, detail);
+        self.found.entries += 1;
         self.next_seq = seq.saturating_add(1).max(self.next_seq);
     }
 

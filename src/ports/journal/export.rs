@@ -146,9 +146,9 @@ mod tests {
         let place = |seq: u64| -> Entry {
             let body = Body::TurnStarted { turn: Id::parse(&format!("t{seq}")).unwrap() };
             let event = NewEvent { at_ms: 7, cause: None, body };
-            let encoded = Batch::encode(vec![event]).unwrap().events.remove(0);
+            let encoded = Batch::encode(&cx, vec![event]).unwrap().events.remove(0);
             let place = Place { previous: &previous, seq, stream: "acme/incident/i1", stream_seq: seq };
-            let entry = encoded.seal(&cx, place, [u8::try_from(seq).unwrap(); 16]);
+            let entry = encoded.seal(place, [u8::try_from(seq).unwrap(); 16]);
             previous.clone_from(&entry.hash);
             entry
         };

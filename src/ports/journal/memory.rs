@@ -49,7 +49,7 @@ impl State {
         self.entries.get(usize::try_from(seq.checked_sub(1)?).ok()?)
     }
 
-    fn append(&mut self, cx: &CallContext, stream: &StreamName, batch: Batch) -> Appended {
+    fn append(&mut self, stream: &StreamName, batch: Batch) -> Appended {
         let name = stream.to_string();
         let mut done = Appended { seq: self.entries.len() as u64, stream_seq: 0 };
         done.stream_seq = self.streams.get(stream).map_or(0, Vec::len) as u64;
@@ -57,7 +57,7 @@ impl State {
             done = Appended { seq: done.seq + 1, stream_seq: done.stream_seq + 1 };
             let previous = self.entries.last().map_or(GENESIS, |entry| &entry.hash);
             let place = Place { previous, seq: done.seq, stream: &name, stream_seq: done.stream_seq };
-            let entry = event.seal(cx, place, [0; SALT_BYTES]);
+            let entry = event.seal(place, [0; SALT_BYTES]);
             self.entries.push(entry);
             self.streams.entry(stream.clone()).or_default().push(done.seq);
         }
@@ -91,13 +91,13 @@ impl Journal for MemoryJournal {
         if cx.tenant() != &stream.tenant {
             return Err(Error::NotFound);
         }
-        let batch = Batch::encode(events)?;
+        let batch = Batch::encode(cx, events)?;
         let mut state = self.state();
         let actual = state.streams.get(stream).map_or(0, Vec::len) as u64;
         if actual != expected_seq {
             return Err(Error::Conflict { stream: stream.to_string(), expected: expected_seq, actual });
         }
-        let appended = state.append(cx, stream, batch);
+        let appended = state.append(stream, batch);
         self.head.send_if_modified(|head| std::mem::replace(head, appended.seq) != appended.seq);
         Ok(appended)
     }

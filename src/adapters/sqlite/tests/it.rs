@@ -1,0 +1,40 @@
+//! The embedded journal from outside: its suite, its files, and what happens when processes and disks fail.
+//! Has no test harness, because the crash tests start this binary again as the process that gets killed;
+//! never lets a test outlive its bound.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stdout,
+    reason = "all of it is test, which lints can only tell where there is a harness"
+)]
+
+#[path = "it/contract.rs"]
+mod contract;
+#[path = "it/support.rs"]
+mod support;
+
+use std::time::Instant;
+
+/// A test by its name.
+type Case = (&'static str, fn());
+
+fn main() {
+    let cases: Vec<Case> = [contract::CASES].concat();
+    // Why so little: the arguments that `cargo test` passes through, a filter above all.
+    let words: Vec<String> = std::env::args().skip(1).collect();
+    let filter = words.iter().find(|word| !word.starts_with('-'));
+    let exact = words.iter().any(|word| word == "--exact");
+    let list = words.iter().any(|word| word == "--list");
+    let chosen =
+        |name: &str| filter.is_none_or(|filter| if exact { name == filter } else { name.contains(filter.as_str()) });
+    for (name, case) in cases.into_iter().filter(|(name, _)| chosen(name)) {
+        if list {
+            println!("{name}: test");
+            continue;
+        }
+        let began = Instant::now();
+        case();
+        println!("test {name} ... ok ({} ms)", began.elapsed().as_millis());
+    }
+}
