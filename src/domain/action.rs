@@ -40,6 +40,55 @@ pub struct ActionFacts {
     pub resource: &'static str,
     /// One sentence for people and models.
     pub summary: &'static str,
+    /// Its arguments in reading order.
+    pub fields: &'static [Field],
+}
+
+impl ActionFacts {
+    const fn takes(mut self, fields: &'static [Field]) -> Self {
+        self.fields = fields;
+        self
+    }
+}
+
+/// What an argument takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum FieldKind {
+    /// A resource's name.
+    Name,
+    /// Several names.
+    Names,
+    /// A whole number.
+    Integer,
+    /// Text keys and values.
+    Map,
+    /// Several words.
+    Words,
+    /// Any JSON.
+    Json,
+}
+
+/// One argument of an action; CLI flags, forms and OpenAPI derive from it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct Field {
+    /// Wire name.
+    pub name: &'static str,
+    /// What it takes.
+    pub kind: FieldKind,
+    /// Must be given.
+    pub required: bool,
+    /// For people.
+    pub about: &'static str,
+}
+
+impl Field {
+    const fn must(name: &'static str, kind: FieldKind, about: &'static str) -> Self {
+        Self { name, kind, required: true, about }
+    }
+    const fn may(name: &'static str, kind: FieldKind, about: &'static str) -> Self {
+        Self { name, kind, required: false, about }
+    }
 }
 
 macro_rules! actions {
@@ -146,6 +195,43 @@ mod tests {
             assert_eq!(serde_json::to_value(kind).unwrap(), facts.name);
             assert!(facts.effect > Effect::Observe || facts.risk == Risk(0), "{}", facts.name);
             assert!(facts.effect != Effect::Destroy || facts.risk >= Risk(3), "{}", facts.name);
+        }
+    }
+
+    #[test]
+    fn declared_fields_are_the_wire_fields() {
+        for kind in ActionKind::ALL {
+            let facts = kind.facts();
+            let mut value = serde_json::json!({"kind": facts.name});
+            for field in facts.fields.iter().filter(|field| field.required) {
+                value[field.name] = sample(field);
+            }
+            let action: Action =
+                serde_json::from_value(value).unwrap_or_else(|error| panic!("{}: {error}", facts.name));
+            let wire = serde_json::to_value(&action).unwrap();
+            let mut have: Vec<&str> =
+                wire.as_object().unwrap().keys().map(String::as_str).filter(|k| *k != "kind").collect();
+            let mut want: Vec<&str> = facts.fields.iter().map(|field| field.name).collect();
+            have.sort_unstable();
+            want.sort_unstable();
+            assert_eq!(have, want, "{}", facts.name);
+        }
+    }
+
+    fn sample(field: &Field) -> serde_json::Value {
+        use serde_json::json;
+        match (field.kind, field.name) {
+            (FieldKind::Name, _) => json!("a"),
+            (FieldKind::Names, _) => json!(["a"]),
+            (FieldKind::Integer, _) => json!(1),
+            (FieldKind::Map, _) => json!({}),
+            (FieldKind::Words, _) => json!([]),
+            (FieldKind::Json, "spec") => {
+                json!({"version": "1", "command": ["x"], "replicas": 1, "limits": {"memory_bytes": 1048576}})
+            }
+            (FieldKind::Json, "limits") => json!({"memory_bytes": 1048576}),
+            (FieldKind::Json, "source") => json!({"runtime": "javascript", "text": "x"}),
+            (FieldKind::Json, _) => json!(null),
         }
     }
 

@@ -2,11 +2,13 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Action, ActionFacts, unexpected};
+use super::{Action, ActionFacts, Field, FieldKind, unexpected};
 use crate::effect::{Check, Effect, Risk, Undo};
 use crate::fault::Fault;
 use crate::name::{Backup, Volume};
 use crate::resource::{BackupStatus, Resource, ResourceState, ResourceVersion};
+
+const BACKUP: Field = Field::must("backup", FieldKind::Name, "the backup");
 
 const fn facts(
     name: &'static str,
@@ -16,7 +18,17 @@ const fn facts(
     check: Check,
     summary: &'static str,
 ) -> ActionFacts {
-    ActionFacts { name, family: "backup", effect, risk: Risk(risk), undo, check, resource: "backup", summary }
+    ActionFacts {
+        name,
+        family: "backup",
+        effect,
+        risk: Risk(risk),
+        undo,
+        check,
+        resource: "backup",
+        summary,
+        fields: &[],
+    }
 }
 
 pub(super) const CREATE: ActionFacts = facts(
@@ -26,7 +38,8 @@ pub(super) const CREATE: ActionFacts = facts(
     Undo::Inverse,
     Check::BytesVerified,
     "Back up volumes, encrypted and deduplicated, and read the result back.",
-);
+)
+.takes(&[BACKUP, Field::must("volumes", FieldKind::Names, "the volumes it holds")]);
 pub(super) const RESTORE: ActionFacts = facts(
     "restore_backup",
     Effect::Change,
@@ -34,7 +47,12 @@ pub(super) const RESTORE: ActionFacts = facts(
     Undo::Inverse,
     Check::BytesVerified,
     "Restore a volume of a backup into a new volume.",
-);
+)
+.takes(&[
+    BACKUP,
+    Field::must("volume", FieldKind::Name, "which volume of it"),
+    Field::must("into", FieldKind::Name, "name of the new volume"),
+]);
 pub(super) const VERIFY: ActionFacts = facts(
     "verify_backup",
     Effect::Change,
@@ -42,9 +60,11 @@ pub(super) const VERIFY: ActionFacts = facts(
     Undo::Unneeded,
     Check::BytesVerified,
     "Read every byte of a backup back and compare.",
-);
+)
+.takes(&[BACKUP]);
 pub(super) const DELETE: ActionFacts =
-    facts("delete_backup", Effect::Destroy, 3, Undo::Impossible, Check::Absent, "Remove a backup for good.");
+    facts("delete_backup", Effect::Destroy, 3, Undo::Impossible, Check::Absent, "Remove a backup for good.")
+        .takes(&[BACKUP]);
 
 /// Takes a backup.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

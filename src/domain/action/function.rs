@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Action, ActionFacts, unexpected};
+use super::{Action, ActionFacts, Field, FieldKind, unexpected};
 use crate::effect::{Check, Effect, Risk, Undo};
 use crate::fault::Fault;
 use crate::name::Function;
@@ -13,6 +13,8 @@ pub(super) const SOURCE_BYTES_MAX: usize = 8 * 1024 * 1024;
 /// Most bytes of one invocation's input.
 pub(super) const INPUT_BYTES_MAX: usize = 1024 * 1024;
 
+const FUNCTION: Field = Field::must("function", FieldKind::Name, "the function");
+
 const fn facts(
     name: &'static str,
     effect: Effect,
@@ -21,7 +23,17 @@ const fn facts(
     check: Check,
     summary: &'static str,
 ) -> ActionFacts {
-    ActionFacts { name, family: "function", effect, risk: Risk(risk), undo, check, resource: "function", summary }
+    ActionFacts {
+        name,
+        family: "function",
+        effect,
+        risk: Risk(risk),
+        undo,
+        check,
+        resource: "function",
+        summary,
+        fields: &[],
+    }
 }
 
 pub(super) const DEPLOY: ActionFacts = facts(
@@ -31,7 +43,13 @@ pub(super) const DEPLOY: ActionFacts = facts(
     Undo::Inverse,
     Check::Present,
     "Add a version of a function and make it the active one.",
-);
+)
+.takes(&[
+    FUNCTION,
+    Field::must("source", FieldKind::Json, "runtime with module (base64) or text, as JSON"),
+    Field::must("timeout_ms", FieldKind::Integer, "longest run of one call"),
+    Field::must("memory_bytes_max", FieldKind::Integer, "most memory of one call"),
+]);
 pub(super) const ACTIVATE: ActionFacts = facts(
     "activate_function",
     Effect::Change,
@@ -39,7 +57,8 @@ pub(super) const ACTIVATE: ActionFacts = facts(
     Undo::Inverse,
     Check::Present,
     "Make a kept version of a function the active one.",
-);
+)
+.takes(&[FUNCTION, Field::must("version", FieldKind::Integer, "the version")]);
 pub(super) const INVOKE: ActionFacts = facts(
     "invoke_function",
     Effect::Change,
@@ -47,7 +66,8 @@ pub(super) const INVOKE: ActionFacts = facts(
     Undo::Unneeded,
     Check::Returned,
     "Call a function once and return its true status and output.",
-);
+)
+.takes(&[FUNCTION, Field::must("input", FieldKind::Json, "what it is given, as JSON")]);
 pub(super) const DELETE: ActionFacts = facts(
     "delete_function",
     Effect::Destroy,
@@ -55,7 +75,8 @@ pub(super) const DELETE: ActionFacts = facts(
     Undo::Impossible,
     Check::Absent,
     "Remove a function and all its versions.",
-);
+)
+.takes(&[FUNCTION]);
 
 /// A function's source.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

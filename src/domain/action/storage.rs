@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Action, ActionFacts, unexpected};
+use super::{Action, ActionFacts, Field, FieldKind, unexpected};
 use crate::effect::{Check, Effect, Risk, Undo};
 use crate::fault::Fault;
 use crate::name::Volume;
@@ -10,6 +10,9 @@ use crate::resource::{Resource, ResourceState, ResourceVersion, VolumeStatus};
 
 /// Smallest volume.
 pub(super) const VOLUME_BYTES_MIN: u64 = 64 * 1024;
+
+const VOLUME: Field = Field::must("volume", FieldKind::Name, "the volume");
+const SIZE: Field = Field::must("size_bytes", FieldKind::Integer, "upper bound of its content, in bytes");
 
 const fn facts(
     name: &'static str,
@@ -19,11 +22,22 @@ const fn facts(
     check: Check,
     summary: &'static str,
 ) -> ActionFacts {
-    ActionFacts { name, family: "storage", effect, risk: Risk(risk), undo, check, resource: "volume", summary }
+    ActionFacts {
+        name,
+        family: "storage",
+        effect,
+        risk: Risk(risk),
+        undo,
+        check,
+        resource: "volume",
+        summary,
+        fields: &[],
+    }
 }
 
 pub(super) const CREATE: ActionFacts =
-    facts("create_volume", Effect::Change, 1, Undo::Inverse, Check::Present, "Create an empty volume.");
+    facts("create_volume", Effect::Change, 1, Undo::Inverse, Check::Present, "Create an empty volume.")
+        .takes(&[VOLUME, SIZE]);
 pub(super) const RESIZE: ActionFacts = facts(
     "resize_volume",
     Effect::Change,
@@ -31,9 +45,11 @@ pub(super) const RESIZE: ActionFacts = facts(
     Undo::Inverse,
     Check::Present,
     "Set the size of a volume; its content stays.",
-);
+)
+.takes(&[VOLUME, SIZE]);
 pub(super) const DELETE: ActionFacts =
-    facts("delete_volume", Effect::Destroy, 3, Undo::Backup, Check::Absent, "Remove a volume and everything on it.");
+    facts("delete_volume", Effect::Destroy, 3, Undo::Backup, Check::Absent, "Remove a volume and everything on it.")
+        .takes(&[VOLUME]);
 
 /// Makes an empty volume.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

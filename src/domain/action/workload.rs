@@ -4,12 +4,14 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
-use super::{Action, ActionFacts, unexpected};
+use super::{Action, ActionFacts, Field, FieldKind, unexpected};
 use crate::effect::{Check, Effect, Risk, Undo};
 use crate::fault::Fault;
 use crate::name::Workload;
 use crate::resource::{Resource, ResourceState, ResourceVersion, WorkloadStatus};
 use crate::spec::{Limits, REPLICAS_MAX, WorkloadSpec, environment_key};
+
+const WORKLOAD: Field = Field::must("workload", FieldKind::Name, "the workload");
 
 const fn change(name: &'static str, risk: u8, summary: &'static str) -> ActionFacts {
     ActionFacts {
@@ -21,22 +23,32 @@ const fn change(name: &'static str, risk: u8, summary: &'static str) -> ActionFa
         check: Check::WorkloadReady,
         resource: "workload",
         summary,
+        fields: &[],
     }
 }
 
 pub(super) const DEPLOY: ActionFacts =
-    change("deploy_workload", 2, "Run a version of a workload: create it, or roll it to a new revision.");
+    change("deploy_workload", 2, "Run a version of a workload: create it, or roll it to a new revision.")
+        .takes(&[WORKLOAD, Field::must("spec", FieldKind::Json, "what it is asked to be, as JSON")]);
 pub(super) const SET_ENVIRONMENT: ActionFacts =
-    change("set_environment", 2, "Set or unset environment variables of a workload; rolls a new revision.");
-pub(super) const SCALE: ActionFacts = change("scale_workload", 1, "Set the number of replicas of a workload.");
+    change("set_environment", 2, "Set or unset environment variables of a workload; rolls a new revision.").takes(&[
+        WORKLOAD,
+        Field::may("set", FieldKind::Map, "new values, KEY=VALUE"),
+        Field::may("unset", FieldKind::Words, "variables to remove"),
+    ]);
+pub(super) const SCALE: ActionFacts = change("scale_workload", 1, "Set the number of replicas of a workload.")
+    .takes(&[WORKLOAD, Field::must("replicas", FieldKind::Integer, "wanted replicas, 0 to 32")]);
 pub(super) const RESTART: ActionFacts = ActionFacts {
     undo: Undo::Unneeded,
+    fields: &[WORKLOAD],
     ..change("restart_workload", 1, "Restart every replica of a workload, one after the other.")
 };
 pub(super) const ROLLBACK: ActionFacts =
-    change("rollback_workload", 1, "Return a workload to an earlier revision, keeping its replica count.");
+    change("rollback_workload", 1, "Return a workload to an earlier revision, keeping its replica count.")
+        .takes(&[WORKLOAD, Field::must("revision", FieldKind::Integer, "the revision to return to")]);
 pub(super) const SET_LIMITS: ActionFacts =
-    change("set_limits", 2, "Set memory and file limits of a workload's replicas; rolls a new revision.");
+    change("set_limits", 2, "Set memory and file limits of a workload's replicas; rolls a new revision.")
+        .takes(&[WORKLOAD, Field::must("limits", FieldKind::Json, "memory_bytes and open_files, as JSON")]);
 pub(super) const DELETE: ActionFacts = ActionFacts {
     name: "delete_workload",
     family: "workload",
@@ -46,6 +58,7 @@ pub(super) const DELETE: ActionFacts = ActionFacts {
     check: Check::Absent,
     resource: "workload",
     summary: "Stop a workload and forget it and its revisions.",
+    fields: &[WORKLOAD],
 };
 
 /// Creates a workload or rolls it to a new revision.

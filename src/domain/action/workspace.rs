@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Action, ActionFacts, unexpected};
+use super::{Action, ActionFacts, Field, FieldKind, unexpected};
 use crate::effect::{Check, Effect, Risk, Undo};
 use crate::fault::Fault;
 use crate::resource::{Resource, ResourceState, ResourceVersion, WorkspaceStatus};
@@ -16,6 +16,11 @@ pub(super) const CREATE: ActionFacts = ActionFacts {
     check: Check::Present,
     resource: "workspace",
     summary: "Create the workspace with its own folders, limits and network addresses.",
+    fields: &[Field::must(
+        "memory_bytes_max",
+        FieldKind::Integer,
+        "most memory its replicas may be promised together, in bytes",
+    )],
 };
 pub(super) const DELETE: ActionFacts = ActionFacts {
     name: "delete_workspace",
@@ -26,6 +31,7 @@ pub(super) const DELETE: ActionFacts = ActionFacts {
     check: Check::Absent,
     resource: "workspace",
     summary: "Stop everything in the workspace and remove it with its volumes and functions.",
+    fields: &[],
 };
 
 /// Makes the workspace of the request.
