@@ -4,3 +4,9 @@
 pub mod lines;
 pub mod rule;
 pub mod score;
+
+/// The incidents that the injector plays: name and what it is in a few words.
+#[must_use]
+pub fn incidents() -> Vec<(&'static str, &'static str)> {
+    crate::inject::incidents().collect()
+}

@@ -96,6 +96,12 @@ pub(crate) enum Step {
     },
     /// Holds on to descriptors.
     Hold { per_mille: u64 },
+    /// Some requests end the process.
+    Abort {
+        per_mille: u64,
+        text: String,
+        frames: Vec<String>,
+    },
     /// Some requests run into this.
     Raise {
         per_mille: u64,

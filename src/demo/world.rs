@@ -85,7 +85,7 @@ impl World {
             payments_workers: rng.whole(2, 3),
             miss_ms: rng.range(120.0, 170.0),
             search_ms: rng.range(45.0, 65.0),
-            fraud_ms: rng.range(12.0, 17.0),
+            fraud_ms: rng.range(19.0, 25.0),
             cache_ttl_s: rng.whole(90, 180),
             record_bytes: rng.whole(3, 5) as usize * 1024,
             retention_kb: rng.whole(1500, 2200),
@@ -121,11 +121,6 @@ impl World {
             .collect()
     }
 
-    pub(crate) fn release(&self, workload: &str) -> Option<&Release> {
-        self.releases
-            .iter()
-            .find(|release| release.service == workload)
-    }
 
     /// `create_volume` and `deploy_workload` actions in the order in which they work.
     #[must_use]

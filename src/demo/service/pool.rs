@@ -130,7 +130,7 @@ impl Pool {
             .borrow(deadline)?
             .filter(|c| c.opened.elapsed() < AGE_MAX);
         let reused = idle.is_some();
-        let mut attempt = |connection: Option<Connection>| {
+        let attempt = |connection: Option<Connection>| {
             let mut connection = match connection {
                 Some(connection) => connection,
                 None => Connection::open(&self.addr, deadline)?,

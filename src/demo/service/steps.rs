@@ -3,7 +3,7 @@
 
 use super::metrics::Metrics;
 use super::pool::{PeerError, Pool};
-use super::{Service, cache, lock};
+use super::{Service, cache, lock, tasks};
 use crate::http::{self, Message};
 use crate::release::Step;
 use std::net::UdpSocket;
@@ -106,6 +106,15 @@ impl Flow<'_> {
                     let socket = UdpSocket::bind("127.0.0.1:0")
                         .map_err(|cause| Failure::new(500, format!("open socket: {cause}")))?;
                     lock(&service.sockets).push(socket);
+                }
+            }
+            Step::Abort {
+                per_mille,
+                text,
+                frames,
+            } => {
+                if service.chance(*per_mille) {
+                    tasks::abort(service, &text.replace("{id}", &self.id), frames);
                 }
             }
             Step::Raise {

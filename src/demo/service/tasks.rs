@@ -77,7 +77,7 @@ fn perform(service: &Service, job: &Job) -> bool {
     true
 }
 
-fn abort(service: &Service, text: &str, frames: &[String]) {
+pub(super) fn abort(service: &Service, text: &str, frames: &[String]) {
     service.log.write("fatal", text, &[], frames);
     std::process::exit(EXIT_ABORT);
 }

@@ -33,7 +33,7 @@ fn http_health() -> Value {
 }
 
 fn tcp_health() -> Value {
-    json!({"tcp": true, "interval_ms": 500, "timeout_ms": 400, "failures": 3})
+    json!({"interval_ms": 500, "timeout_ms": 400, "failures": 3})
 }
 
 fn env(pairs: &[(&str, String)]) -> Map<String, Value> {

@@ -144,7 +144,7 @@ fn payments(rng: &mut Rng, knobs: &Knobs) -> Release {
             reload(
                 "KEY_REFRESH_S",
                 "signing keys",
-                9_000,
+                4_000,
                 "uncaught exception in scheduler: refresh period must be a positive number of seconds",
                 &[
                     "c.s.payments.KeyRing.schedule(KeyRing.java:61)",
@@ -205,7 +205,7 @@ fn catalog(rng: &mut Rng, knobs: &Knobs) -> Release {
             reload(
                 "PRICE_REFRESH_S",
                 "price list index",
-                8_000,
+                3_500,
                 "panic: time: non-positive interval for NewTicker",
                 &[
                     "catalog/prices.(*Refresher).loop prices/refresh.go:38",
@@ -304,7 +304,7 @@ fn gateway(rng: &mut Rng) -> Release {
             reload(
                 "ROUTES_REFRESH_S",
                 "route table",
-                10_000,
+                4_000,
                 "fatal: route table refresh interval is invalid",
                 &[
                     "gateway::routes::refresh (src/routes.rs:77)",
