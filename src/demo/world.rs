@@ -121,7 +121,6 @@ impl World {
             .collect()
     }
 
-
     /// `create_volume` and `deploy_workload` actions in the order in which they work.
     #[must_use]
     pub fn actions(&self, place: &Place) -> Vec<Value> {

@@ -88,15 +88,6 @@ impl Platform {
         self.state.lock().unwrap().workloads.clear();
     }
 
-    /// Log lines of a workload that contain `text`.
-    pub(crate) fn logged(&self, workload: &str, text: &str) -> usize {
-        let path = self.root.path().join(format!("{workload}.log"));
-        std::fs::read_to_string(path)
-            .unwrap_or_default()
-            .matches(text)
-            .count()
-    }
-
     fn volume(&self, name: &str) -> PathBuf {
         self.root.path().join("volumes").join(name)
     }
@@ -136,10 +127,14 @@ impl Platform {
         for name in names {
             let workload = &guard.workloads[&name];
             let (spec, revision) = (workload.spec().clone(), workload.current);
-            let full = spec["volumes"].as_array().unwrap().iter().any(|volume| {
-                let volume = volume.as_str().unwrap();
-                folder_bytes(&self.volume(volume)) >= guard.volumes[volume]
-            });
+            let full = spec["volumes"]
+                .as_array()
+                .into_iter()
+                .flatten()
+                .any(|volume| {
+                    let volume = volume.as_str().unwrap();
+                    folder_bytes(&self.volume(volume)) >= guard.volumes[volume]
+                });
             for at in 0..workload.slots.len() {
                 let start = {
                     let slot = &mut guard.workloads.get_mut(&name).unwrap().slots[at];
@@ -160,21 +155,20 @@ impl Platform {
             let state = self.state.lock().unwrap();
             state.workloads[name].spec()["replicas"].as_u64().unwrap()
         };
-        let mut fresh = Vec::new();
-        for _ in 0..count {
+        let mut fresh: Vec<Replica> = {
             let state = self.state.lock().unwrap();
             let workload = &state.workloads[name];
-            let (spec, revision) = (workload.spec().clone(), workload.current);
-            let mut replica = self.launch(&state, name, &spec, revision);
-            drop(state);
+            (0..count).map(|_| self.launch(&state, name, workload.spec(), workload.current)).collect()
+        };
+        let health = self.state.lock().unwrap().workloads[name].spec()["health"].clone();
+        for replica in &mut fresh {
             while !replica.ready {
                 if Instant::now() > until || !matches!(replica.child.try_wait(), Ok(None)) {
                     return Err(format!("{name} did not become ready"));
                 }
                 sleep(TICK);
-                replica.probe(&spec["health"]);
+                replica.probe(&health);
             }
-            fresh.push(replica);
         }
         let now = Instant::now();
         let slots = fresh.into_iter().map(|replica| Slot {
