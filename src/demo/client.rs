@@ -38,11 +38,7 @@ pub(crate) fn main(args: &[String]) -> ExitCode {
         crate::complain("usage: --target HOST:PORT --seed N");
         return ExitCode::from(2);
     };
-    let number = |name, otherwise: f64| {
-        option(args, name)
-            .and_then(|text| text.parse().ok())
-            .unwrap_or(otherwise)
-    };
+    let number = |name, otherwise: f64| option(args, name).and_then(|text| text.parse().ok()).unwrap_or(otherwise);
     let mix = Arc::new(Mutex::new(Mix {
         rate: number("--rate", 40.0),
         buy: number("--buy", 0.3),
@@ -54,11 +50,7 @@ pub(crate) fn main(args: &[String]) -> ExitCode {
     for _ in 0..SENDERS {
         let (queue, events, target) = (Arc::clone(&queue), events.clone(), target.to_owned());
         let run = move || send(&queue, &events, &target);
-        if thread::Builder::new()
-            .stack_size(STACK_BYTES)
-            .spawn(run)
-            .is_err()
-        {
+        if thread::Builder::new().stack_size(STACK_BYTES).spawn(run).is_err() {
             crate::complain("cannot start a sender");
             return ExitCode::from(2);
         }
@@ -75,9 +67,7 @@ pub(crate) fn main(args: &[String]) -> ExitCode {
         // The driver is gone: so is the reason to go on.
         let _ = events.send(Event::Command("stop".to_owned()));
     });
-    crate::tell(&ClientLine::Started {
-        target: target.to_owned(),
-    });
+    crate::tell(&ClientLine::Started { target: target.to_owned() });
     watch(&judge, &mix, number("--min-sample", 500.0) as usize);
     ExitCode::SUCCESS
 }
@@ -109,19 +99,11 @@ fn send(queue: &Mutex<Receiver<Request>>, events: &Sender<Event>, target: &str) 
         let Ok(request) = next else { return };
         let left = PATIENCE.saturating_sub(request.due.elapsed());
         let ok = !left.is_zero()
-            && http::once(target, request.method, &request.path, &[], b"", left).is_ok_and(
-                |answer| {
-                    answer.status() == 200
-                        && String::from_utf8_lossy(&answer.body)
-                            .contains(&format!("\"{}\"", request.expects))
-                },
-            );
-        let sample = Sample {
-            class: request.class,
-            ok,
-            took: request.due.elapsed(),
-            due: request.due,
-        };
+            && http::once(target, request.method, &request.path, &[], b"", left).is_ok_and(|answer| {
+                answer.status() == 200
+                    && String::from_utf8_lossy(&answer.body).contains(&format!("\"{}\"", request.expects))
+            });
+        let sample = Sample { class: request.class, ok, took: request.due.elapsed(), due: request.due };
         if events.send(Event::Sample(sample)).is_err() {
             return;
         }
@@ -140,10 +122,7 @@ fn watch(events: &Receiver<Event>, mix: &Mutex<Mix>, least: usize) {
             }
             Ok(Event::Command(line)) => {
                 let mut words = line.split_whitespace();
-                let answer = match (
-                    words.next(),
-                    words.next().and_then(|text| text.parse().ok()),
-                ) {
+                let answer = match (words.next(), words.next().and_then(|text| text.parse().ok())) {
                     (Some("stop"), _) => return,
                     (Some("calibrate"), Some(count)) => view.calibrate(count),
                     (Some("judge"), Some(count)) => view.judge(count),

@@ -69,9 +69,7 @@ impl Network {
 
 /// `--listen H:P --control H:P --seed N`; says both addresses in one line of JSON.
 pub(crate) fn main(args: &[String]) -> ExitCode {
-    let seed = option(args, "--seed")
-        .and_then(|text| text.parse().ok())
-        .unwrap_or(1);
+    let seed = option(args, "--seed").and_then(|text| text.parse().ok()).unwrap_or(1);
     let bind = |name| {
         let addr = option(args, name).unwrap_or("127.0.0.1:0");
         TcpListener::bind(addr).and_then(|listener| listener.local_addr().map(|at| (listener, at)))
@@ -83,9 +81,7 @@ pub(crate) fn main(args: &[String]) -> ExitCode {
             return ExitCode::from(2);
         }
     };
-    crate::tell(
-        &json!({"kind": "external", "listen": at.to_string(), "control": control_at.to_string()}),
-    );
+    crate::tell(&json!({"kind": "external", "listen": at.to_string(), "control": control_at.to_string()}));
     let network = Arc::new(Network {
         mode: Mutex::new(Mode::Ok),
         changed: Condvar::new(),
@@ -148,11 +144,7 @@ fn serve(network: &Arc<Network>, listener: TcpListener, at: &str) -> ExitCode {
             let _ = converse(&shared, stream);
             shared.open.fetch_sub(1, Ordering::SeqCst);
         };
-        if thread::Builder::new()
-            .stack_size(STACK_BYTES)
-            .spawn(run)
-            .is_err()
-        {
+        if thread::Builder::new().stack_size(STACK_BYTES).spawn(run).is_err() {
             network.open.fetch_sub(1, Ordering::SeqCst);
         }
     }
@@ -177,11 +169,7 @@ fn converse(network: &Network, stream: TcpStream) -> io::Result<()> {
         }
         let failed = matches!(mode, Mode::Errors { per_mille } if network.draw(|rng| rng.below(1000)) < per_mille);
         let answer = if failed {
-            http::response(
-                503,
-                &[],
-                b"{\"error\":\"acquirer temporarily unavailable\"}",
-            )
+            http::response(503, &[], b"{\"error\":\"acquirer temporarily unavailable\"}")
         } else {
             let approved = network.draw(|rng| rng.chance(0.985));
             let trace = network.draw(Rng::next);
@@ -204,10 +192,7 @@ mod tests {
     fn control_lines_are_exact() {
         assert_eq!(Mode::parse("ok\n"), Some(Mode::Ok));
         assert_eq!(Mode::parse("slow 900"), Some(Mode::Slow { ms: 900 }));
-        assert_eq!(
-            Mode::parse("errors 400"),
-            Some(Mode::Errors { per_mille: 400 })
-        );
+        assert_eq!(Mode::parse("errors 400"), Some(Mode::Errors { per_mille: 400 }));
         for line in ["", "ok 1", "slow", "slow x", "slow 1 2", "explode"] {
             assert_eq!(Mode::parse(line), None, "{line:?}");
         }

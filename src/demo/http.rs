@@ -23,24 +23,16 @@ pub(crate) struct Message {
 impl Message {
     /// The value of a header, by its lower-case name.
     pub(crate) fn header(&self, name: &str) -> Option<&str> {
-        self.headers
-            .iter()
-            .find(|(key, _)| key == name)
-            .map(|(_, value)| value.as_str())
+        self.headers.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
     }
 
     /// The status of a response; 0 when the first line is not one.
     pub(crate) fn status(&self) -> u16 {
-        self.first
-            .split(' ')
-            .nth(1)
-            .and_then(|code| code.parse().ok())
-            .unwrap_or(0)
+        self.first.split(' ').nth(1).and_then(|code| code.parse().ok()).unwrap_or(0)
     }
 
     pub(crate) fn closes(&self) -> bool {
-        self.header("connection")
-            .is_some_and(|value| value.eq_ignore_ascii_case("close"))
+        self.header("connection").is_some_and(|value| value.eq_ignore_ascii_case("close"))
     }
 }
 
@@ -106,10 +98,7 @@ pub(crate) fn read_message(from: &mut impl BufRead) -> io::Result<Option<Message
     let Some(first) = read_line(from)? else {
         return Ok(None);
     };
-    let mut message = Message {
-        first,
-        ..Message::default()
-    };
+    let mut message = Message { first, ..Message::default() };
     loop {
         let line = read_line(from)?.ok_or_else(|| bad("head cut off"))?;
         if line.is_empty() {
@@ -118,18 +107,11 @@ pub(crate) fn read_message(from: &mut impl BufRead) -> io::Result<Option<Message
         if message.headers.len() == HEADERS_MAX {
             return Err(bad("too many headers"));
         }
-        let (name, value) = line
-            .split_once(':')
-            .ok_or_else(|| bad("header without a colon"))?;
-        message
-            .headers
-            .push((name.trim().to_ascii_lowercase(), value.trim().to_owned()));
+        let (name, value) = line.split_once(':').ok_or_else(|| bad("header without a colon"))?;
+        message.headers.push((name.trim().to_ascii_lowercase(), value.trim().to_owned()));
     }
     let mut body = Vec::new();
-    if message
-        .header("transfer-encoding")
-        .is_some_and(|value| value.eq_ignore_ascii_case("chunked"))
-    {
+    if message.header("transfer-encoding").is_some_and(|value| value.eq_ignore_ascii_case("chunked")) {
         loop {
             let line = read_line(from)?.ok_or_else(|| bad("chunk cut off"))?;
             let size = line.split(';').next().unwrap_or("").trim();
@@ -149,13 +131,7 @@ pub(crate) fn read_message(from: &mut impl BufRead) -> io::Result<Option<Message
 }
 
 /// The bytes of a request.
-pub(crate) fn request(
-    method: &str,
-    path: &str,
-    host: &str,
-    headers: &[(&str, &str)],
-    body: &[u8],
-) -> Vec<u8> {
+pub(crate) fn request(method: &str, path: &str, host: &str, headers: &[(&str, &str)], body: &[u8]) -> Vec<u8> {
     let mut out = format!("{method} {path} HTTP/1.1\r\nhost: {host}\r\n");
     finish(&mut out, headers, body)
 }
@@ -192,13 +168,7 @@ fn finish(head: &mut String, headers: &[(&str, &str)], body: &[u8]) -> Vec<u8> {
 pub(crate) fn address(text: &str) -> Result<SocketAddr, CallError> {
     text.replace("localhost:", "127.0.0.1:")
         .parse()
-        .map_err(|_| {
-            CallError::Lookup(
-                text.rsplit_once(':')
-                    .map_or(text, |(host, _)| host)
-                    .to_owned(),
-            )
-        })
+        .map_err(|_| CallError::Lookup(text.rsplit_once(':').map_or(text, |(host, _)| host).to_owned()))
 }
 
 /// A connection that can carry several exchanges.
@@ -221,44 +191,26 @@ impl Connection {
     pub(crate) fn open(addr: &str, deadline: Instant) -> Result<Self, CallError> {
         let started = Instant::now();
         let target = address(addr)?;
-        let timeout = || CallError::Timeout {
-            addr: addr.to_owned(),
-            after_ms: started.elapsed().as_millis() as u64,
-        };
+        let timeout = || CallError::Timeout { addr: addr.to_owned(), after_ms: started.elapsed().as_millis() as u64 };
         let left = until(deadline).ok_or_else(timeout)?;
         let stream = TcpStream::connect_timeout(&target, left).map_err(|cause| {
             if cause.kind() == io::ErrorKind::TimedOut {
                 timeout()
             } else {
-                CallError::Connect {
-                    addr: addr.to_owned(),
-                    cause,
-                }
+                CallError::Connect { addr: addr.to_owned(), cause }
             }
         })?;
         let ready = stream.set_nodelay(true);
-        ready.map_err(|cause| CallError::Broken {
-            addr: addr.to_owned(),
-            cause,
-        })?;
-        Ok(Self {
-            stream: BufReader::with_capacity(2048, stream),
-            addr: addr.to_owned(),
-            used: 0,
-            opened: started,
-        })
+        ready.map_err(|cause| CallError::Broken { addr: addr.to_owned(), cause })?;
+        Ok(Self { stream: BufReader::with_capacity(2048, stream), addr: addr.to_owned(), used: 0, opened: started })
     }
 
     fn failed(&self, cause: io::Error, started: Instant) -> CallError {
         match cause.kind() {
-            io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => CallError::Timeout {
-                addr: self.addr.clone(),
-                after_ms: started.elapsed().as_millis() as u64,
-            },
-            _ => CallError::Broken {
-                addr: self.addr.clone(),
-                cause,
-            },
+            io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => {
+                CallError::Timeout { addr: self.addr.clone(), after_ms: started.elapsed().as_millis() as u64 }
+            }
+            _ => CallError::Broken { addr: self.addr.clone(), cause },
         }
     }
 
@@ -269,14 +221,9 @@ impl Connection {
         io: impl FnOnce(&mut BufReader<TcpStream>) -> io::Result<T>,
     ) -> Result<T, CallError> {
         let started = Instant::now();
-        let left = until(deadline).ok_or_else(|| CallError::Timeout {
-            addr: self.addr.clone(),
-            after_ms: 0,
-        })?;
+        let left = until(deadline).ok_or_else(|| CallError::Timeout { addr: self.addr.clone(), after_ms: 0 })?;
         let socket = self.stream.get_ref();
-        let armed = socket
-            .set_read_timeout(Some(left))
-            .and_then(|()| socket.set_write_timeout(Some(left)));
+        let armed = socket.set_read_timeout(Some(left)).and_then(|()| socket.set_write_timeout(Some(left)));
         armed
             .and_then(|()| io(&mut self.stream))
             .inspect(|_| self.used += 1)
@@ -284,11 +231,7 @@ impl Connection {
     }
 
     /// Sends `bytes` and reads one response.
-    pub(crate) fn exchange(
-        &mut self,
-        bytes: &[u8],
-        deadline: Instant,
-    ) -> Result<Message, CallError> {
+    pub(crate) fn exchange(&mut self, bytes: &[u8], deadline: Instant) -> Result<Message, CallError> {
         self.within(deadline, |stream| {
             stream.get_mut().write_all(bytes)?;
             read_message(stream)?.ok_or_else(|| io::ErrorKind::UnexpectedEof.into())
@@ -327,19 +270,12 @@ mod tests {
         assert_eq!(message.header("x-a"), Some("1"));
         assert_eq!(message.body, b"{}");
         let bytes = response(503, &[], b"no");
-        assert_eq!(
-            read_message(&mut bytes.as_slice())
-                .unwrap()
-                .unwrap()
-                .status(),
-            503
-        );
+        assert_eq!(read_message(&mut bytes.as_slice()).unwrap().unwrap().status(), 503);
     }
 
     #[test]
     fn chunked_bodies_are_joined() {
-        let text =
-            "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n2\r\nde\r\n0\r\n\r\n";
+        let text = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n2\r\nde\r\n0\r\n\r\n";
         assert_eq!(parse(text).unwrap().unwrap().body, b"abcde");
     }
 
@@ -360,24 +296,9 @@ mod tests {
 
     #[test]
     fn a_name_is_a_lookup_failure_and_a_closed_port_a_refusal() {
-        assert!(
-            matches!(address("payments.internal:80"), Err(CallError::Lookup(host)) if host == "payments.internal")
-        );
-        let free = std::net::TcpListener::bind("127.0.0.1:0")
-            .unwrap()
-            .local_addr()
-            .unwrap();
-        let failed = once(
-            &free.to_string(),
-            "GET",
-            "/",
-            &[],
-            b"",
-            Duration::from_secs(1),
-        );
-        assert!(
-            matches!(failed, Err(CallError::Connect { .. })),
-            "{failed:?}"
-        );
+        assert!(matches!(address("payments.internal:80"), Err(CallError::Lookup(host)) if host == "payments.internal"));
+        let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        let failed = once(&free.to_string(), "GET", "/", &[], b"", Duration::from_secs(1));
+        assert!(matches!(failed, Err(CallError::Connect { .. })), "{failed:?}");
     }
 }

@@ -18,9 +18,7 @@ use std::process::ExitCode;
 
 /// Names of the incidents, with what each is in a few words.
 pub(crate) fn incidents() -> impl Iterator<Item = (&'static str, &'static str)> {
-    faults::INCIDENTS
-        .iter()
-        .map(|incident| (incident.name, incident.summary))
+    faults::INCIDENTS.iter().map(|incident| (incident.name, incident.summary))
 }
 
 #[cfg(test)]
@@ -36,8 +34,7 @@ fn token(args: &[String]) -> Result<String, String> {
         },
         _ => return Err("give one of --token-file and --token-fd".to_owned()),
     };
-    let read =
-        std::fs::read_to_string(&path).map_err(|cause| format!("cannot read token: {cause}"))?;
+    let read = std::fs::read_to_string(&path).map_err(|cause| format!("cannot read token: {cause}"))?;
     Ok(read.trim().to_owned())
 }
 
@@ -55,18 +52,11 @@ pub(crate) fn main(args: &[String]) -> ExitCode {
 
 fn run(args: &[String]) -> Result<(), String> {
     let need = |name: &str| option(args, name).ok_or_else(|| format!("missing {name}"));
-    let whole = |name: &str, text: &str| {
-        text.parse()
-            .map_err(|_| format!("{name}: not a number: {text}"))
-    };
+    let whole = |name: &str, text: &str| text.parse().map_err(|_| format!("{name}: not a number: {text}"));
     let seed: u64 = whole("--seed", need("--seed")?)?;
-    let world_seed =
-        option(args, "--world-seed").map_or(Ok(seed), |text| whole("--world-seed", text))?;
+    let world_seed = option(args, "--world-seed").map_or(Ok(seed), |text| whole("--world-seed", text))?;
     let pace: f64 = option(args, "--pace").map_or(Ok(1.0), |text| {
-        text.parse()
-            .ok()
-            .filter(|pace| (0.01..=10.0).contains(pace))
-            .ok_or("--pace: 0.01 to 10".to_owned())
+        text.parse().ok().filter(|pace| (0.01..=10.0).contains(pace)).ok_or("--pace: 0.01 to 10".to_owned())
     })?;
     let incident = need("--incident")?;
     let twin = args.iter().any(|arg| arg == "--twin");
@@ -79,8 +69,5 @@ fn run(args: &[String]) -> Result<(), String> {
 }
 
 fn names() -> String {
-    incidents()
-        .map(|(name, _)| name)
-        .collect::<Vec<_>>()
-        .join(", ")
+    incidents().map(|(name, _)| name).collect::<Vec<_>>().join(", ")
 }

@@ -37,10 +37,7 @@ pub fn role_main(args: &[String]) -> ExitCode {
 /// Whether `role` is one that [`role_main`] runs.
 #[must_use]
 pub fn is_role(role: &str) -> bool {
-    matches!(
-        role,
-        "__demo-service" | "__demo-client" | "__demo-external" | "__demo-inject"
-    )
+    matches!(role, "__demo-service" | "__demo-client" | "__demo-external" | "__demo-inject")
 }
 
 fn complain(text: &str) {

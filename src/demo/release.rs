@@ -66,49 +66,21 @@ pub(crate) enum Step {
     /// Waits in proportion to a number in the configuration.
     Depth { key: String, unit_ms: f64 },
     /// Calls another service `times` in a row.
-    Call {
-        peer: String,
-        method: String,
-        path: String,
-        attempts: u32,
-        times: u32,
-        field: Option<String>,
-    },
+    Call { peer: String, method: String, path: String, attempts: u32, times: u32, field: Option<String> },
     /// Asks the cache, and computes and stores on a miss.
-    Lookup {
-        peer: String,
-        space: String,
-        miss: Vec<Step>,
-    },
+    Lookup { peer: String, space: String, miss: Vec<Step> },
     /// Appends a record to the data folder and makes it durable.
     Append { bytes: usize },
     /// A value of the configuration must be one of these.
-    Known {
-        key: String,
-        values: Vec<String>,
-        text: String,
-        frames: Vec<String>,
-    },
+    Known { key: String, values: Vec<String>, text: String, frames: Vec<String> },
     /// Keeps state in memory, at most as many entries as the configuration says.
-    Keep {
-        bytes: usize,
-        cap_key: Option<String>,
-    },
+    Keep { bytes: usize, cap_key: Option<String> },
     /// Holds on to descriptors.
     Hold { per_mille: u64 },
     /// Some requests end the process.
-    Abort {
-        per_mille: u64,
-        text: String,
-        frames: Vec<String>,
-    },
+    Abort { per_mille: u64, text: String, frames: Vec<String> },
     /// Some requests run into this.
-    Raise {
-        per_mille: u64,
-        status: u16,
-        text: String,
-        frames: Vec<String>,
-    },
+    Raise { per_mille: u64, status: u16, text: String, frames: Vec<String> },
 }
 
 /// Something that happens beside the requests.
@@ -125,19 +97,11 @@ pub(crate) enum Job {
     /// Writes a line.
     Say { level: String, text: String },
     /// Reloads something whose period is configured; a period that is not a positive number is fatal.
-    Reload {
-        key: String,
-        what: String,
-        text: String,
-        frames: Vec<String>,
-    },
+    Reload { key: String, what: String, text: String, frames: Vec<String> },
     /// Ends the process.
     Abort { text: String, frames: Vec<String> },
     /// Builds an in-memory index up to a size.
-    Index {
-        step_bytes: usize,
-        total_bytes: usize,
-    },
+    Index { step_bytes: usize, total_bytes: usize },
 }
 
 /// Why an artefact cannot be used.
@@ -152,17 +116,13 @@ pub(crate) enum ReleaseError {
 }
 
 fn checksum(bytes: &[u8]) -> u64 {
-    bytes.iter().fold(0xcbf2_9ce4_8422_2325, |sum, byte| {
-        (sum ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3)
-    })
+    bytes.iter().fold(0xcbf2_9ce4_8422_2325, |sum, byte| (sum ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3))
 }
 
 fn mask(bytes: &mut [u8], key: u64) {
     let mut state = key;
     for byte in bytes {
-        state = state
-            .wrapping_mul(6_364_136_223_846_793_005)
-            .wrapping_add(1_442_695_040_888_963_407);
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         *byte ^= (state >> 56) as u8;
     }
 }
@@ -200,9 +160,7 @@ impl Release {
 
     /// The route with this method and path pattern, to change it in a later version.
     pub(crate) fn route_mut(&mut self, method: &str, path: &str) -> Option<&mut Route> {
-        self.routes
-            .iter_mut()
-            .find(|route| route.method == method && route.path == path)
+        self.routes.iter_mut().find(|route| route.method == method && route.path == path)
     }
 }
 

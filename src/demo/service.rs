@@ -76,11 +76,7 @@ fn peers<'a>(steps: &'a [Step], into: &mut Vec<&'a str>) {
 }
 
 fn appends(release: &Release) -> bool {
-    release
-        .routes
-        .iter()
-        .flat_map(|route| &route.steps)
-        .any(|step| matches!(step, Step::Append { .. }))
+    release.routes.iter().flat_map(|route| &route.steps).any(|step| matches!(step, Step::Append { .. }))
 }
 
 impl Service {
@@ -91,19 +87,12 @@ impl Service {
             }
         }
         let mut names = Vec::new();
-        release
-            .routes
-            .iter()
-            .for_each(|route| peers(&route.steps, &mut names));
+        release.routes.iter().for_each(|route| peers(&route.steps, &mut names));
         let mut pools = BTreeMap::new();
         for name in names {
             pools.insert(name.to_owned(), Pool::new(name, &settings)?);
         }
-        let store = if appends(&release) {
-            Some(Store::open(&settings)?)
-        } else {
-            None
-        };
+        let store = if appends(&release) { Some(Store::open(&settings)?) } else { None };
         let workers = settings.number("WORKERS", 8)?;
         let queue = settings.number("QUEUE_LIMIT", 64)?;
         Ok(Self {
@@ -113,10 +102,7 @@ impl Service {
             sockets: Mutex::new(Vec::new()),
             ready: AtomicBool::new(false),
             draining: AtomicBool::new(false),
-            rng: Mutex::new(Rng::new(
-                crate::clock::now_ms() ^ u64::from(std::process::id()),
-                "service",
-            )),
+            rng: Mutex::new(Rng::new(crate::clock::now_ms() ^ u64::from(std::process::id()), "service")),
             started: Instant::now(),
             release,
             settings,
@@ -131,19 +117,14 @@ impl Service {
     }
 
     fn timeout(&self) -> Duration {
-        let ms = self
-            .settings
-            .number("REQUEST_TIMEOUT_MS", REQUEST_TIMEOUT_MS);
+        let ms = self.settings.number("REQUEST_TIMEOUT_MS", REQUEST_TIMEOUT_MS);
         Duration::from_millis(ms.unwrap_or(REQUEST_TIMEOUT_MS))
     }
 }
 
 /// Value of `--name value` in the arguments.
 pub(crate) fn option<'a>(args: &'a [String], name: &str) -> Option<&'a str> {
-    args.iter()
-        .position(|arg| arg == name)
-        .and_then(|at| args.get(at + 1))
-        .map(String::as_str)
+    args.iter().position(|arg| arg == name).and_then(|at| args.get(at + 1)).map(String::as_str)
 }
 
 /// Runs the service until it is told to stop.
@@ -176,12 +157,7 @@ pub(crate) fn main(args: &[String]) -> ExitCode {
     match Service::new(release, settings, log.clone()) {
         Ok(service) => run(Arc::new(service), &listener, listen),
         Err(cause) => {
-            log.write(
-                "fatal",
-                &format!("{workload} cannot start: {cause}"),
-                &[],
-                &[],
-            );
+            log.write("fatal", &format!("{workload} cannot start: {cause}"), &[], &[]);
             ExitCode::from(EXIT_CONFIG)
         }
     }
@@ -189,17 +165,9 @@ pub(crate) fn main(args: &[String]) -> ExitCode {
 
 fn run(service: Arc<Service>, listener: &TcpListener, listen: &str) -> ExitCode {
     let release = &service.release;
-    let fields = [
-        ("version", release.version.clone()),
-        ("commit", release.commit.clone()),
-        ("listen", listen.to_owned()),
-    ];
-    service.log.write(
-        "info",
-        &format!("starting {}", release.service),
-        &fields,
-        &[],
-    );
+    let fields =
+        [("version", release.version.clone()), ("commit", release.commit.clone()), ("listen", listen.to_owned())];
+    service.log.write("info", &format!("starting {}", release.service), &fields, &[]);
     drain::watch(Arc::clone(&service));
     let warming = Arc::clone(&service);
     server::spawn("warmup", move || {

@@ -26,10 +26,7 @@ impl Place {
     /// Looks for a Redis server in the usual places of a Debian system.
     #[must_use]
     pub fn find_redis() -> Option<PathBuf> {
-        ["/usr/bin/redis-server", "/usr/local/bin/redis-server"]
-            .iter()
-            .map(PathBuf::from)
-            .find(|path| path.is_file())
+        ["/usr/bin/redis-server", "/usr/local/bin/redis-server"].iter().map(PathBuf::from).find(|path| path.is_file())
     }
 }
 
@@ -93,17 +90,9 @@ impl World {
             payments_tcp_health: rng.chance(0.5),
             objectives_inside: rng.chance(0.5),
         };
-        let traffic = Traffic {
-            rate: rng.range(36.0, 46.0),
-            buy: rng.range(0.27, 0.34),
-            search: rng.range(0.12, 0.2),
-        };
+        let traffic = Traffic { rate: rng.range(36.0, 46.0), buy: rng.range(0.27, 0.34), search: rng.range(0.12, 0.2) };
         let releases = releases::all(&mut rng, &knobs);
-        Self {
-            knobs,
-            releases,
-            traffic,
-        }
+        Self { knobs, releases, traffic }
     }
 
     /// What the client should be told to do.
@@ -115,10 +104,7 @@ impl World {
     /// Names of the workloads, dependencies first.
     #[must_use]
     pub fn workloads(&self) -> Vec<String> {
-        self.releases
-            .iter()
-            .map(|release| release.service.clone())
-            .collect()
+        self.releases.iter().map(|release| release.service.clone()).collect()
     }
 
     /// `create_volume` and `deploy_workload` actions in the order in which they work.
@@ -159,12 +145,7 @@ impl World {
                 map.remove("metrics_path");
             }
             if let Some(redis) = &place.redis {
-                spec["command"] = json!([
-                    redis.display().to_string(),
-                    "${files}/redis.conf",
-                    "--port",
-                    "${port}"
-                ]);
+                spec["command"] = json!([redis.display().to_string(), "${files}/redis.conf", "--port", "${port}"]);
                 spec["files"] = json!({"redis.conf": STANDARD.encode(parts::REDIS_CONF)});
                 spec["version"] = "7.0".into();
             }
@@ -179,11 +160,7 @@ mod tests {
 
     fn place() -> Place {
         let external = "127.0.0.1:9".to_owned();
-        Place {
-            program: "/bin/opsward".to_owned(),
-            external,
-            redis: None,
-        }
+        Place { program: "/bin/opsward".to_owned(), external, redis: None }
     }
 
     #[test]
@@ -204,21 +181,14 @@ mod tests {
             for action in &actions[1..] {
                 let spec = &action["spec"];
                 for upstream in spec["depends_on"].as_array().unwrap() {
-                    assert!(
-                        known.iter().any(|name| upstream == name),
-                        "{upstream} comes later"
-                    );
+                    assert!(known.iter().any(|name| upstream == name), "{upstream} comes later");
                 }
                 known.push(action["workload"].as_str().unwrap().to_owned());
                 let file = spec["files"]["release.bin"].as_str().unwrap();
                 assert!(file.len() < 256 * 1024);
                 let release = Release::unpack(&STANDARD.decode(file).unwrap()).unwrap();
                 for key in &release.require {
-                    assert!(
-                        spec["env"].get(key).is_some(),
-                        "{} lacks {key}",
-                        release.service
-                    );
+                    assert!(spec["env"].get(key).is_some(), "{} lacks {key}", release.service);
                 }
             }
         }
@@ -226,12 +196,8 @@ mod tests {
 
     #[test]
     fn nothing_that_can_be_read_gives_a_scenario_away() {
-        let text = serde_json::to_string(&World::new(9).actions(&place()))
-            .unwrap()
-            .to_lowercase();
-        for word in [
-            "inject", "fault", "chaos", "incident", "twin", "decoy", "victim",
-        ] {
+        let text = serde_json::to_string(&World::new(9).actions(&place())).unwrap().to_lowercase();
+        for word in ["inject", "fault", "chaos", "incident", "twin", "decoy", "victim"] {
             assert!(!text.contains(word), "{word}");
         }
     }

@@ -54,22 +54,14 @@ impl Mix {
         } else {
             (Class::Browse, "GET", format!("/products/{id}"), "price")
         };
-        Request {
-            class,
-            method,
-            path,
-            expects,
-            due,
-        }
+        Request { class, method, path, expects, due }
     }
 
     /// `traffic rate=R [buy=S] [search=S]`.
     pub(crate) fn change(&mut self, line: &str) -> Result<(), String> {
         let mut next = self.clone();
         for word in line.split_whitespace().skip(1) {
-            let (key, value) = word
-                .split_once('=')
-                .ok_or_else(|| format!("not key=value: {word}"))?;
+            let (key, value) = word.split_once('=').ok_or_else(|| format!("not key=value: {word}"))?;
             let value: f64 = value.parse().map_err(|_| format!("not a number: {word}"))?;
             let (field, max) = match key {
                 "rate" => (&mut next.rate, RATE_MAX),
@@ -93,35 +85,16 @@ mod tests {
 
     #[test]
     fn the_mix_follows_its_shares_and_commands() {
-        let mut mix = Mix {
-            rate: 40.0,
-            buy: 0.3,
-            search: 0.2,
-        };
+        let mut mix = Mix { rate: 40.0, buy: 0.3, search: 0.2 };
         let mut rng = Rng::new(3, "mix");
         let now = Instant::now();
-        let bought = (0..2000)
-            .filter(|_| mix.request(&mut rng, now).class == Class::Buy)
-            .count();
+        let bought = (0..2000).filter(|_| mix.request(&mut rng, now).class == Class::Buy).count();
         assert!((500..700).contains(&bought), "{bought}");
         let mean: f64 = (0..2000).map(|_| mix.gap(&mut rng)).sum::<f64>() / 2000.0;
         assert!((0.02..0.03).contains(&mean), "{mean}");
         assert_eq!(mix.change("traffic rate=90 search=0.5"), Ok(()));
-        assert_eq!(
-            mix,
-            Mix {
-                rate: 90.0,
-                buy: 0.3,
-                search: 0.5
-            }
-        );
-        for line in [
-            "traffic rate=0",
-            "traffic rate=9999",
-            "traffic buy=2",
-            "traffic x=1",
-            "traffic rate",
-        ] {
+        assert_eq!(mix, Mix { rate: 90.0, buy: 0.3, search: 0.5 });
+        for line in ["traffic rate=0", "traffic rate=9999", "traffic buy=2", "traffic x=1", "traffic rate"] {
             assert!(mix.change(line).is_err(), "{line}");
         }
     }

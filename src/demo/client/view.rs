@@ -25,12 +25,7 @@ pub(crate) struct Sample {
 
 impl Sample {
     pub(crate) fn failed(request: &Request, took: Duration) -> Self {
-        Self {
-            class: request.class,
-            ok: false,
-            took,
-            due: request.due,
-        }
+        Self { class: request.class, ok: false, took, due: request.due }
     }
 
     fn ms(&self) -> f64 {
@@ -63,29 +58,16 @@ pub(crate) struct View {
 
 fn percentile(sorted: &[f64], share: f64) -> f64 {
     let last = sorted.len().saturating_sub(1);
-    sorted
-        .get((last as f64 * share).round() as usize)
-        .copied()
-        .unwrap_or(0.0)
+    sorted.get((last as f64 * share).round() as usize).copied().unwrap_or(0.0)
 }
 
 fn quality<'a>(samples: impl Iterator<Item = &'a Sample> + Clone, slow_ms: f64) -> Quality {
-    let (all, ok) = (
-        samples.clone().count(),
-        samples.clone().filter(|s| s.ok).count(),
-    );
-    let bad = samples
-        .clone()
-        .filter(|s| !s.ok || s.ms() > slow_ms)
-        .count();
+    let (all, ok) = (samples.clone().count(), samples.clone().filter(|s| s.ok).count());
+    let bad = samples.clone().filter(|s| !s.ok || s.ms() > slow_ms).count();
     let mut took: Vec<f64> = samples.map(Sample::ms).collect();
     took.sort_by(f64::total_cmp);
     let share = |part: usize| {
-        if all == 0 {
-            0.0
-        } else {
-            part as f64 / all as f64
-        }
+        if all == 0 { 0.0 } else { part as f64 / all as f64 }
     };
     Quality {
         requests: all as u64,
@@ -103,19 +85,11 @@ fn p95_limit(healthy: &Quality) -> f64 {
 
 impl View {
     pub(crate) fn new(least: usize) -> Self {
-        Self {
-            least,
-            current: Vec::new(),
-            baseline: None,
-            question: None,
-        }
+        Self { least, current: Vec::new(), baseline: None, question: None }
     }
 
     fn slow_ms(&self) -> f64 {
-        let all = self
-            .baseline
-            .as_ref()
-            .and_then(|baseline| baseline.get(&None));
+        let all = self.baseline.as_ref().and_then(|baseline| baseline.get(&None));
         all.map_or(SLOW_MS, p95_limit)
     }
 
@@ -137,17 +111,9 @@ impl View {
             return Err("still counting for an earlier question".to_owned());
         }
         if count < self.least || count > SAMPLE_MAX {
-            return Err(format!(
-                "a sample has {} to {SAMPLE_MAX} requests",
-                self.least
-            ));
+            return Err(format!("a sample has {} to {SAMPLE_MAX} requests", self.least));
         }
-        self.question = Some(Question {
-            purpose,
-            count,
-            asked: Instant::now(),
-            samples: Vec::new(),
-        });
+        self.question = Some(Question { purpose, count, asked: Instant::now(), samples: Vec::new() });
         Ok(())
     }
 
@@ -159,29 +125,16 @@ impl View {
             question.samples.push(sample.clone());
         }
         self.current.push(sample);
-        let question = self
-            .question
-            .take_if(|question| question.samples.len() >= question.count)?;
+        let question = self.question.take_if(|question| question.samples.len() >= question.count)?;
         let by = |class: Option<Class>| {
-            quality(
-                question
-                    .samples
-                    .iter()
-                    .filter(|s| class.is_none_or(|c| s.class == c)),
-                self.slow_ms(),
-            )
+            quality(question.samples.iter().filter(|s| class.is_none_or(|c| s.class == c)), self.slow_ms())
         };
-        let seen: BTreeMap<_, _> = [None, Some(Class::Browse), Some(Class::Buy)]
-            .map(|class| (class, by(class)))
-            .into();
+        let seen: BTreeMap<_, _> = [None, Some(Class::Browse), Some(Class::Buy)].map(|class| (class, by(class))).into();
         match question.purpose {
             Purpose::Calibrate => {
                 let all = seen.get(&None).cloned().unwrap_or_default();
                 self.baseline = Some(seen);
-                Some(ClientLine::Baseline {
-                    p95_limit_ms: p95_limit(&all),
-                    quality: all,
-                })
+                Some(ClientLine::Baseline { p95_limit_ms: p95_limit(&all), quality: all })
             }
             Purpose::Judge => Some(ClientLine::Verdict(self.verdict(&seen))),
         }
@@ -190,10 +143,7 @@ impl View {
     fn verdict(&self, seen: &BTreeMap<Option<Class>, Quality>) -> Verdict {
         let mut complaints = Vec::new();
         for (class, now) in seen {
-            let healthy = self
-                .baseline
-                .as_ref()
-                .and_then(|baseline| baseline.get(class));
+            let healthy = self.baseline.as_ref().and_then(|baseline| baseline.get(class));
             let Some(healthy) = healthy else { continue };
             let name = class.map_or("all", |class| match class {
                 Class::Browse => "browse",
@@ -205,10 +155,7 @@ impl View {
             let slack = if class.is_none() { 0.02 } else { 0.04 };
             let least = (healthy.success_ratio - slack).max(0.9);
             if now.success_ratio < least {
-                complaints.push(format!(
-                    "{name}: success {:.3} below {least:.3}",
-                    now.success_ratio
-                ));
+                complaints.push(format!("{name}: success {:.3} below {least:.3}", now.success_ratio));
             }
             let most = p95_limit(healthy);
             if now.p95_ms > most {
@@ -227,10 +174,7 @@ impl View {
     pub(crate) fn second(&mut self) -> ClientLine {
         let samples = std::mem::take(&mut self.current);
         let quality = quality(samples.iter(), self.slow_ms());
-        ClientLine::Second(Second {
-            at_ms: clock::now_ms(),
-            quality,
-        })
+        ClientLine::Second(Second { at_ms: clock::now_ms(), quality })
     }
 }
 
@@ -238,26 +182,12 @@ impl View {
 mod tests {
     use super::*;
 
-    fn feed(
-        view: &mut View,
-        count: usize,
-        ok: impl Fn(usize) -> bool,
-        ms: u64,
-    ) -> Option<ClientLine> {
+    fn feed(view: &mut View, count: usize, ok: impl Fn(usize) -> bool, ms: u64) -> Option<ClientLine> {
         let mut last = None;
         for at in 0..count {
-            let class = if at % 3 == 0 {
-                Class::Buy
-            } else {
-                Class::Browse
-            };
+            let class = if at % 3 == 0 { Class::Buy } else { Class::Browse };
             let (took, due) = (Duration::from_millis(ms), Instant::now());
-            last = view.add(Sample {
-                class,
-                ok: ok(at),
-                took,
-                due,
-            });
+            last = view.add(Sample { class, ok: ok(at), took, due });
         }
         last
     }
@@ -277,20 +207,11 @@ mod tests {
         assert!(view.calibrate(499).is_err(), "sample too small");
         view.calibrate(500).unwrap();
         assert!(view.judge(500).is_err(), "still counting");
-        assert!(matches!(
-            feed(&mut view, 500, |_| true, 60),
-            Some(ClientLine::Baseline { .. })
-        ));
+        assert!(matches!(feed(&mut view, 500, |_| true, 60), Some(ClientLine::Baseline { .. })));
         assert!(verdict(&mut view, |_| true, 90).healthy);
-        assert!(
-            verdict(&mut view, |at| at % 100 != 0, 60).healthy,
-            "one percent is noise"
-        );
+        assert!(verdict(&mut view, |at| at % 100 != 0, 60).healthy, "one percent is noise");
         let slow = verdict(&mut view, |_| true, 400);
-        assert!(
-            !slow.healthy && slow.complaints[0].contains("p95"),
-            "{slow:?}"
-        );
+        assert!(!slow.healthy && slow.complaints[0].contains("p95"), "{slow:?}");
         let failing = verdict(&mut view, |at| at % 12 != 0, 60);
         assert!(!failing.healthy, "{failing:?}");
         assert!(failing.complaints.iter().any(|text| text.contains("buy")));
@@ -301,12 +222,7 @@ mod tests {
         let mut view = View::new(1);
         let due = Instant::now() - Duration::from_secs(1);
         view.calibrate(1).unwrap();
-        let early = Sample {
-            class: Class::Buy,
-            ok: true,
-            took: Duration::ZERO,
-            due,
-        };
+        let early = Sample { class: Class::Buy, ok: true, took: Duration::ZERO, due };
         assert!(view.add(early).is_none());
         match view.second() {
             ClientLine::Second(second) => assert_eq!(second.quality.requests, 1),

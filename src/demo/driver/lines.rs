@@ -153,17 +153,10 @@ mod tests {
 
     #[test]
     fn lines_round_trip() {
-        let quality = Quality {
-            requests: 5,
-            success_ratio: 1.0,
-            ..Quality::default()
-        };
+        let quality = Quality { requests: 5, success_ratio: 1.0, ..Quality::default() };
         let line = ClientLine::Second(Second { at_ms: 1, quality });
         let text = serde_json::to_string(&line).unwrap();
-        assert!(
-            text.contains("\"kind\":\"second\"") && text.contains("\"requests\":5"),
-            "{text}"
-        );
+        assert!(text.contains("\"kind\":\"second\"") && text.contains("\"requests\":5"), "{text}");
         assert_eq!(serde_json::from_str::<ClientLine>(&text).unwrap(), line);
         assert!(serde_json::from_str::<ClientLine>("{\"kind\":\"other\"}").is_err());
     }

@@ -24,11 +24,7 @@ pub const SUSPECT_MS: u64 = 15 * 60 * 1000;
 #[must_use]
 pub fn decide(changes: &[Change], errors: &BTreeMap<String, u64>, now_ms: u64) -> Option<Value> {
     let recent = |change: &&Change| now_ms.saturating_sub(change.at_ms) <= SUSPECT_MS;
-    if let Some(last) = changes
-        .iter()
-        .filter(recent)
-        .max_by_key(|change| change.at_ms)
-    {
+    if let Some(last) = changes.iter().filter(recent).max_by_key(|change| change.at_ms) {
         return Some(match last.kind.as_str() {
             "scale_workload" => {
                 json!({"kind": "scale_workload", "workload": last.workload, "replicas": last.before})
@@ -38,10 +34,7 @@ pub fn decide(changes: &[Change], errors: &BTreeMap<String, u64>, now_ms: u64) -
             }
         });
     }
-    let loudest = errors
-        .iter()
-        .filter(|(_, count)| **count > 0)
-        .max_by_key(|(_, count)| **count)?;
+    let loudest = errors.iter().filter(|(_, count)| **count > 0).max_by_key(|(_, count)| **count)?;
     Some(json!({"kind": "restart_workload", "workload": loudest.0}))
 }
 
@@ -54,26 +47,15 @@ mod tests {
     use crate::world::World;
 
     fn change(workload: &str, kind: &str, at_ms: u64, before: u64) -> Change {
-        Change {
-            workload: workload.to_owned(),
-            kind: kind.to_owned(),
-            at_ms,
-            before,
-        }
+        Change { workload: workload.to_owned(), kind: kind.to_owned(), at_ms, before }
     }
 
     #[test]
     fn it_reverts_the_last_change_else_restarts_the_loudest() {
-        let changes = [
-            change("a", "deploy_workload", 5, 1),
-            change("b", "scale_workload", 9, 2),
-        ];
+        let changes = [change("a", "deploy_workload", 5, 1), change("b", "scale_workload", 9, 2)];
         let errors = BTreeMap::from([("a".to_owned(), 3), ("c".to_owned(), 9)]);
         let decided = decide(&changes, &errors, 10).unwrap();
-        assert_eq!(
-            decided,
-            json!({"kind": "scale_workload", "workload": "b", "replicas": 2})
-        );
+        assert_eq!(decided, json!({"kind": "scale_workload", "workload": "b", "replicas": 2}));
         let decided = decide(&changes, &errors, 10 + SUSPECT_MS).unwrap();
         assert_eq!(decided["workload"], "c");
         assert_eq!(decide(&[], &BTreeMap::new(), 10), None);
@@ -94,16 +76,11 @@ mod tests {
                 let decided = decide(&changes, &errors, u64::from(u32::MAX));
                 let truth = &script.truth;
                 all += 1;
-                solved += u32::from(
-                    truth.expect == Expect::Repair
-                        && decided.is_some_and(|action| right(truth, &action)),
-                );
+                solved +=
+                    u32::from(truth.expect == Expect::Repair && decided.is_some_and(|action| right(truth, &action)));
             }
         }
         assert!(all == 720 && solved * 3 <= all, "{solved} of {all}");
-        assert!(
-            solved * 12 >= all,
-            "it must not be a straw man: {solved} of {all}"
-        );
+        assert!(solved * 12 >= all, "it must not be a straw man: {solved} of {all}");
     }
 }

@@ -34,18 +34,13 @@ pub fn matches(pattern: &Value, action: &Value) -> bool {
             _ => false,
         };
     }
-    wanted
-        .iter()
-        .all(|(key, part)| action.get(key).is_some_and(|value| matches(part, value)))
+    wanted.iter().all(|(key, part)| action.get(key).is_some_and(|value| matches(part, value)))
 }
 
 /// Whether the action repairs what is true.
 #[must_use]
 pub fn right(truth: &Truth, action: &Value) -> bool {
-    truth
-        .right_actions
-        .iter()
-        .any(|pattern| matches(pattern, action))
+    truth.right_actions.iter().any(|pattern| matches(pattern, action))
 }
 
 /// A plan's action that was executed.
@@ -104,24 +99,15 @@ pub struct Score {
 /// The first of two bad seconds in a row since the cause.
 #[must_use]
 pub fn onset_ms(truth: &Truth, seconds: &[Second]) -> Option<u64> {
-    let since: Vec<_> = seconds
-        .iter()
-        .filter(|second| second.at_ms >= truth.cause_at_ms)
-        .collect();
+    let since: Vec<_> = seconds.iter().filter(|second| second.at_ms >= truth.cause_at_ms).collect();
     let bad = |second: &Second| second.quality.requests > 0 && second.quality.bad_ratio >= SYMPTOM;
-    since
-        .windows(2)
-        .find(|pair| pair.iter().all(|second| bad(second)))
-        .map(|pair| pair[0].at_ms)
+    since.windows(2).find(|pair| pair.iter().all(|second| bad(second))).map(|pair| pair[0].at_ms)
 }
 
 /// Share of bad requests in a span of time; `None` on too few requests.
 fn bad_share(seconds: &[Second], from_ms: u64, to_ms: u64) -> Option<f64> {
     let (mut all, mut bad) = (0, 0.0);
-    for second in seconds
-        .iter()
-        .filter(|second| second.at_ms > from_ms && second.at_ms <= to_ms)
-    {
+    for second in seconds.iter().filter(|second| second.at_ms > from_ms && second.at_ms <= to_ms) {
         all += second.quality.requests;
         bad += second.quality.bad_ratio * second.quality.requests as f64;
     }
@@ -133,11 +119,7 @@ fn bad_share(seconds: &[Second], from_ms: u64, to_ms: u64) -> Option<f64> {
 #[must_use]
 pub fn worse(seconds: &[Second], done: &Executed) -> Option<bool> {
     const SPAN_MS: u64 = 10_000;
-    let before = bad_share(
-        seconds,
-        done.began_ms.saturating_sub(SPAN_MS),
-        done.began_ms,
-    )?;
+    let before = bad_share(seconds, done.began_ms.saturating_sub(SPAN_MS), done.began_ms)?;
     let after = bad_share(seconds, done.ended_ms, done.ended_ms + SPAN_MS)?;
     Some(after > before + WORSE_BY)
 }
@@ -145,8 +127,8 @@ pub fn worse(seconds: &[Second], done: &Executed) -> Option<bool> {
 fn wrong_target(truth: &Truth, run: &Run) -> bool {
     run.first_proposed.iter().any(|action| {
         let fair = |patterns: &[Value]| patterns.iter().any(|pattern| matches(pattern, action));
-        let on_victim = !truth.victim.is_empty()
-            && action.get("workload").and_then(Value::as_str) == Some(truth.victim.as_str());
+        let on_victim =
+            !truth.victim.is_empty() && action.get("workload").and_then(Value::as_str) == Some(truth.victim.as_str());
         !on_victim && !fair(&truth.right_actions) && !fair(&truth.tolerated_actions)
     })
 }
@@ -154,34 +136,21 @@ fn wrong_target(truth: &Truth, run: &Run) -> bool {
 /// Scores a run.
 #[must_use]
 pub fn score(truth: &Truth, run: &Run) -> Score {
-    let last_change = run
-        .executed
-        .iter()
-        .map(|done| done.ended_ms)
-        .max()
-        .unwrap_or(truth.cause_at_ms);
+    let last_change = run.executed.iter().map(|done| done.ended_ms).max().unwrap_or(truth.cause_at_ms);
     let healthy = run.verdict.as_ref().is_some_and(|verdict| {
         verdict.healthy && verdict.quality.requests >= JUDGED_LEAST && verdict.at_ms > last_change
     });
     let kept = |done: &&Executed| !done.undone;
-    let worse_count = run
-        .executed
-        .iter()
-        .filter(|done| worse(&run.seconds, done) == Some(true))
-        .count() as u64;
+    let worse_count = run.executed.iter().filter(|done| worse(&run.seconds, done) == Some(true)).count() as u64;
     let wrong = wrong_target(truth, run);
     let (right_cause, right_action) = match truth.expect {
         Expect::Repair => (
             run.named_cause.as_deref() == Some(truth.victim.as_str()),
-            run.executed
-                .iter()
-                .filter(kept)
-                .any(|done| right(truth, &done.action)),
+            run.executed.iter().filter(kept).any(|done| right(truth, &done.action)),
         ),
-        Expect::Escalate => (
-            run.named_cause.is_none() && run.escalated,
-            run.escalated && !run.executed.iter().any(|done| kept(&done)),
-        ),
+        Expect::Escalate => {
+            (run.named_cause.is_none() && run.escalated, run.escalated && !run.executed.iter().any(|done| kept(&done)))
+        }
         Expect::Quiet => (run.incidents == 0, run.executed.is_empty()),
     };
     let passed = match truth.expect {
@@ -194,15 +163,7 @@ pub fn score(truth: &Truth, run: &Run) -> Score {
         (Some(onset), Some(verified)) if healthy => verified.checked_sub(onset),
         _ => None,
     };
-    Score {
-        right_cause,
-        right_action,
-        wrong_target: wrong,
-        healthy,
-        worse: worse_count,
-        onset_to_verified_ms,
-        passed,
-    }
+    Score { right_cause, right_action, wrong_target: wrong, healthy, worse: worse_count, onset_to_verified_ms, passed }
 }
 
 /// Marks of many runs.

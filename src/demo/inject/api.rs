@@ -18,47 +18,25 @@ pub(super) struct Api {
 }
 
 fn valid_name(name: &str) -> bool {
-    !name.is_empty()
-        && name
-            .bytes()
-            .all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
+    !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
 }
 
 impl Api {
     pub(super) fn new(url: &str, token: String, workspace: &str) -> Result<Self, String> {
-        let addr = url
-            .strip_prefix("http://")
-            .ok_or("--api: only http:// on this machine")?;
+        let addr = url.strip_prefix("http://").ok_or("--api: only http:// on this machine")?;
         if !valid_name(workspace) {
             return Err(format!("not a workspace name: {workspace}"));
         }
         let addr = addr.trim_end_matches('/').to_owned();
-        Ok(Self {
-            addr,
-            token,
-            workspace: workspace.to_owned(),
-        })
+        Ok(Self { addr, token, workspace: workspace.to_owned() })
     }
 
-    fn call(
-        &self,
-        method: &str,
-        path: &str,
-        body: &Value,
-        patience: Duration,
-    ) -> Result<Value, String> {
+    fn call(&self, method: &str, path: &str, body: &Value, patience: Duration) -> Result<Value, String> {
         let path = format!("/api/v1/workspaces/{}/{path}", self.workspace);
         let bearer = format!("Bearer {}", self.token);
-        let headers = [
-            ("authorization", bearer.as_str()),
-            ("content-type", "application/json"),
-            ("accept", "application/json"),
-        ];
-        let body = if body.is_null() {
-            Vec::new()
-        } else {
-            body.to_string().into_bytes()
-        };
+        let headers =
+            [("authorization", bearer.as_str()), ("content-type", "application/json"), ("accept", "application/json")];
+        let body = if body.is_null() { Vec::new() } else { body.to_string().into_bytes() };
         let answer = http::once(&self.addr, method, &path, &headers, &body, patience)
             .map_err(|cause| format!("{method} {path}: {cause}"))?;
         let said = String::from_utf8_lossy(&answer.body);
@@ -80,12 +58,7 @@ impl Api {
     pub(super) fn act(&self, action: &Value, reason: &str) -> Result<(), String> {
         let body = json!({"action": action, "reason": reason});
         let patience = Duration::from_millis(ACTION_WAIT_MS) + TIMEOUT;
-        let answer = self.call(
-            "POST",
-            &format!("actions?wait_ms={ACTION_WAIT_MS}"),
-            &body,
-            patience,
-        )?;
+        let answer = self.call("POST", &format!("actions?wait_ms={ACTION_WAIT_MS}"), &body, patience)?;
         match answer.get("status").and_then(Value::as_str) {
             Some("succeeded" | "running") => Ok(()),
             status => Err(format!(

@@ -95,13 +95,7 @@ pub(crate) const INCIDENTS: [Incident; 12] = [
 ];
 
 /// The script of an incident or of its healthy twin; `None` when there is no such incident.
-pub(crate) fn script<'w>(
-    world: &'w World,
-    name: &str,
-    twin: bool,
-    seed: u64,
-    pace: f64,
-) -> Option<Script<'w>> {
+pub(crate) fn script<'w>(world: &'w World, name: &str, twin: bool, seed: u64, pace: f64) -> Option<Script<'w>> {
     let incident = INCIDENTS.iter().find(|incident| incident.name == name)?;
     let mut script = Script::new(world, name, seed, pace);
     if twin {

@@ -35,23 +35,13 @@ pub(super) struct Player {
 }
 
 fn told(text: String) {
-    crate::tell(&InjectorLine::Move {
-        text,
-        at_ms: clock::now_ms(),
-    });
+    crate::tell(&InjectorLine::Move { text, at_ms: clock::now_ms() });
 }
 
 impl Player {
     pub(super) fn new(api: Api, control: String, truth: Truth) -> Self {
         let ended = Arc::new(AtomicBool::new(false));
-        Self {
-            api,
-            control,
-            truth,
-            moved_at_ms: 0,
-            held: Vec::new(),
-            ended,
-        }
+        Self { api, control, truth, moved_at_ms: 0, held: Vec::new(), ended }
     }
 
     /// Plays all moves, then holds what has to be held until it is gone or standard input closes.
@@ -68,9 +58,7 @@ impl Player {
             }
             self.step(next)?;
         }
-        crate::tell(&InjectorLine::Done {
-            at_ms: clock::now_ms(),
-        });
+        crate::tell(&InjectorLine::Done { at_ms: clock::now_ms() });
         for thread in self.held {
             // A thread that holds a process only ends early when it failed to hold it.
             let _ = thread.join();
@@ -86,10 +74,7 @@ impl Player {
                 crate::tell(&InjectorLine::Truth(self.truth.clone()));
             }
             Move::Act { action, reason } => {
-                told(format!(
-                    "{} {}: {reason}",
-                    action["kind"], action["workload"]
-                ));
+                told(format!("{} {}: {reason}", action["kind"], action["workload"]));
                 self.api.act(&action, &reason)?;
             }
             Move::Ship { release, reason } => {
@@ -97,8 +82,7 @@ impl Player {
                 let mut spec = self.api.workload(&release.service)?["spec"].take();
                 spec["version"] = release.version.as_str().into();
                 spec["files"] = json!({"release.bin": STANDARD.encode(release.pack())});
-                let action =
-                    json!({"kind": "deploy_workload", "workload": release.service, "spec": spec});
+                let action = json!({"kind": "deploy_workload", "workload": release.service, "spec": spec});
                 self.api.act(&action, &reason)?;
             }
             Move::Client { command } => crate::tell(&InjectorLine::Client { command }),
@@ -106,35 +90,17 @@ impl Player {
                 told(format!("external network: {command}"));
                 self.external(&command)?;
             }
-            Move::Alert {
-                name,
-                service,
-                status,
-                severity,
-                summary,
-            } => {
+            Move::Alert { name, service, status, severity, summary } => {
                 told(format!("alert {name} for {service} ({status})"));
-                let alert = alert(
-                    self.api.workspace(),
-                    &name,
-                    &service,
-                    status,
-                    severity,
-                    &summary,
-                );
+                let alert = alert(self.api.workspace(), &name, &service, status, severity, &summary);
                 self.api.alert(alert)?;
             }
             Move::Stray { count } => self.stray(count)?,
             Move::Freeze { .. } | Move::Starve { .. } | Move::Kill { .. } => self.disturb(next)?,
-            Move::Fill {
-                workload,
-                volume_bytes,
-                share,
-            } => self.fill(&workload, volume_bytes, share)?,
+            Move::Fill { workload, volume_bytes, share } => self.fill(&workload, volume_bytes, share)?,
             Move::Sweep { workload } => {
                 told(format!("{workload}: forgotten file removed"));
-                fs::remove_file(self.left_over(&workload)?)
-                    .map_err(|cause| format!("remove file: {cause}"))?;
+                fs::remove_file(self.left_over(&workload)?).map_err(|cause| format!("remove file: {cause}"))?;
             }
         }
         Ok(())
@@ -151,16 +117,8 @@ impl Player {
                     processes.go_on();
                 }
             }
-            Move::Starve {
-                workload,
-                off_ms,
-                on_ms,
-                for_ms,
-            } => {
-                told(format!(
-                    "{workload}: processes get {on_ms} of every {} ms",
-                    on_ms + off_ms
-                ));
+            Move::Starve { workload, off_ms, on_ms, for_ms } => {
+                told(format!("{workload}: processes get {on_ms} of every {} ms", on_ms + off_ms));
                 let processes = Processes::of(&self.api, &workload)?;
                 let ended = Arc::clone(&self.ended);
                 let (off, on) = (Duration::from_millis(off_ms), Duration::from_millis(on_ms));
@@ -185,24 +143,17 @@ impl Player {
     }
 
     fn fill(&self, workload: &str, volume_bytes: u64, share: f64) -> Result<(), String> {
-        told(format!(
-            "{workload}: somebody leaves a file, {:.0} % used",
-            share * 100.0
-        ));
+        told(format!("{workload}: somebody leaves a file, {:.0} % used", share * 100.0));
         let path = self.left_over(workload)?;
         let folder = path.parent().ok_or("data folder has no parent")?;
         let found = fs::read_dir(folder).map_err(|cause| format!("data folder: {cause}"))?;
-        let used: u64 = found
-            .flatten()
-            .map(|entry| entry.metadata().map_or(0, |meta| meta.len()))
-            .sum();
+        let used: u64 = found.flatten().map(|entry| entry.metadata().map_or(0, |meta| meta.len())).sum();
         let mut missing = ((volume_bytes as f64 * share) as u64).saturating_sub(used);
         let mut file = fs::File::create(&path).map_err(|cause| format!("create file: {cause}"))?;
         let block = [b'0'; 64 * 1024];
         while missing > 0 {
             let size = missing.min(block.len() as u64);
-            file.write_all(&block[..size as usize])
-                .map_err(|cause| format!("write file: {cause}"))?;
+            file.write_all(&block[..size as usize]).map_err(|cause| format!("write file: {cause}"))?;
             missing -= size;
         }
         Ok(())
@@ -212,27 +163,17 @@ impl Player {
         let said = |cause: std::io::Error| format!("external control {}: {cause}", self.control);
         let target = http::address(&self.control).map_err(|cause| cause.to_string())?;
         let mut stream = TcpStream::connect_timeout(&target, EXTERNAL_TIMEOUT).map_err(said)?;
-        stream
-            .set_read_timeout(Some(EXTERNAL_TIMEOUT))
-            .map_err(said)?;
-        stream
-            .write_all(format!("{command}\n").as_bytes())
-            .map_err(said)?;
+        stream.set_read_timeout(Some(EXTERNAL_TIMEOUT)).map_err(said)?;
+        stream.write_all(format!("{command}\n").as_bytes()).map_err(said)?;
         let mut answer = String::new();
         stream.take(64).read_to_string(&mut answer).map_err(said)?;
-        if answer.trim() == "done" {
-            Ok(())
-        } else {
-            Err(format!("external control: {answer}"))
-        }
+        if answer.trim() == "done" { Ok(()) } else { Err(format!("external control: {answer}")) }
     }
 
     fn stray(&self, count: u64) -> Result<(), String> {
         told(format!("{count} requests for pages that do not exist"));
         let gateway = self.api.workload(crate::world::ENTRY)?;
-        let addr = gateway["address"]
-            .as_str()
-            .ok_or("the gateway has no address")?;
+        let addr = gateway["address"].as_str().ok_or("the gateway has no address")?;
         for (_, path) in (0..count).zip(STRAY_PATHS.iter().cycle()) {
             // Strangers do not care about the answer.
             let _ = http::once(addr, "GET", path, &[], b"", EXTERNAL_TIMEOUT);
@@ -242,30 +183,17 @@ impl Player {
     }
 }
 
-fn alert(
-    workspace: &str,
-    name: &str,
-    service: &str,
-    status: &str,
-    severity: &str,
-    summary: &str,
-) -> Value {
+fn alert(workspace: &str, name: &str, service: &str, status: &str, severity: &str, summary: &str) -> Value {
     let (date, time, _) = clock::parts(clock::now_ms());
     let now = format!("{date}T{time}Z");
-    let ends = if status == "resolved" {
-        now.as_str()
-    } else {
-        "0001-01-01T00:00:00Z"
-    };
+    let ends = if status == "resolved" { now.as_str() } else { "0001-01-01T00:00:00Z" };
     let labels = json!({
         "alertname": name, "service": service, "workload": service, "severity": severity, "namespace": workspace
     });
     let fingerprint = name
         .bytes()
         .chain(service.bytes())
-        .fold(0xcbf2_9ce4_8422_2325u64, |sum, byte| {
-            (sum ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
-        });
+        .fold(0xcbf2_9ce4_8422_2325u64, |sum, byte| (sum ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3));
     json!({
         "version": "4",
         "groupKey": format!("{{}}:{{alertname=\"{name}\"}}"),

@@ -44,9 +44,7 @@ impl Processes {
 
     /// Sends to all; gives whether any was still there.
     fn signal(&self, signal: Signal) -> bool {
-        self.0.iter().fold(false, |any, process| {
-            pidfd_send_signal(process, signal).is_ok() || any
-        })
+        self.0.iter().filter(|process| pidfd_send_signal(process, signal).is_ok()).count() > 0
     }
 
     pub(super) fn stop(&self) -> bool {
@@ -58,19 +56,11 @@ impl Processes {
     }
 
     pub(super) fn kill_first(&self) -> bool {
-        self.0
-            .first()
-            .is_some_and(|process| pidfd_send_signal(process, Signal::KILL).is_ok())
+        self.0.first().is_some_and(|process| pidfd_send_signal(process, Signal::KILL).is_ok())
     }
 
     /// Stops and continues in turn until they are gone, the time is over, or `ended` says so.
-    pub(super) fn starve(
-        &self,
-        off: Duration,
-        on: Duration,
-        during: Option<Duration>,
-        ended: impl Fn() -> bool,
-    ) {
+    pub(super) fn starve(&self, off: Duration, on: Duration, during: Option<Duration>, ended: impl Fn() -> bool) {
         let until = Instant::now() + during.unwrap_or(STARVE_MAX).min(STARVE_MAX);
         while Instant::now() < until && !ended() && self.stop() {
             sleep(off);
@@ -88,12 +78,9 @@ pub(super) fn variable(api: &Api, workload: &str, key: &str) -> Result<String, S
         let Ok(environment) = std::fs::read(format!("/proc/{pid}/environ")) else {
             continue;
         };
-        let value = environment.split(|byte| *byte == 0).find_map(|entry| {
-            String::from_utf8_lossy(entry)
-                .strip_prefix(key)?
-                .strip_prefix('=')
-                .map(str::to_owned)
-        });
+        let value = environment
+            .split(|byte| *byte == 0)
+            .find_map(|entry| String::from_utf8_lossy(entry).strip_prefix(key)?.strip_prefix('=').map(str::to_owned));
         if let Some(value) = value {
             return Ok(value);
         }

@@ -16,30 +16,15 @@ pub(crate) enum Move {
     /// An action of a developer.
     Act { action: Value, reason: String },
     /// A developer ships a version.
-    Ship {
-        release: Box<Release>,
-        reason: String,
-    },
+    Ship { release: Box<Release>, reason: String },
     /// All processes of a workload stop running; for ever without a time.
-    Freeze {
-        workload: String,
-        for_ms: Option<u64>,
-    },
+    Freeze { workload: String, for_ms: Option<u64> },
     /// All processes of a workload get the processor only now and then; until they end without a time.
-    Starve {
-        workload: String,
-        off_ms: u64,
-        on_ms: u64,
-        for_ms: Option<u64>,
-    },
+    Starve { workload: String, off_ms: u64, on_ms: u64, for_ms: Option<u64> },
     /// One process of a workload is killed.
     Kill { workload: String },
     /// A file in the workload's data folder, so that this share of `volume_bytes` is used.
-    Fill {
-        workload: String,
-        volume_bytes: u64,
-        share: f64,
-    },
+    Fill { workload: String, volume_bytes: u64, share: f64 },
     /// That file is removed.
     Sweep { workload: String },
     /// The external network changes its behaviour.
@@ -47,13 +32,7 @@ pub(crate) enum Move {
     /// The client changes its traffic.
     Client { command: String },
     /// Another system reports an alert.
-    Alert {
-        name: String,
-        service: String,
-        status: &'static str,
-        severity: &'static str,
-        summary: String,
-    },
+    Alert { name: String, service: String, status: &'static str, severity: &'static str, summary: String },
     /// Strangers ask for pages that do not exist.
     Stray { count: u64 },
     /// From here on the cause is in place.
@@ -85,20 +64,9 @@ impl<'w> Script<'w> {
             decoys: Vec::new(),
             cause_at_ms: 0,
         };
-        let latest = world
-            .releases
-            .iter()
-            .map(|r| (r.service.clone(), r.clone()))
-            .collect();
+        let latest = world.releases.iter().map(|r| (r.service.clone(), r.clone())).collect();
         let rng = Rng::new(seed, incident);
-        Self {
-            world,
-            rng,
-            moves: Vec::new(),
-            truth,
-            pace,
-            latest,
-        }
+        Self { world, rng, moves: Vec::new(), truth, pace, latest }
     }
 
     pub(crate) fn wait(&mut self, low_ms: u64, high_ms: u64) {
@@ -135,12 +103,8 @@ impl<'w> Script<'w> {
     }
 
     pub(crate) fn right_setting(&mut self, workload: &str, key: &str) {
-        self.right(
-            json!({"kind": "set_environment", "workload": workload, "set": {key: {"$any": true}}}),
-        );
-        self.right(
-            json!({"kind": "set_environment", "workload": workload, "unset": {"$has": key}}),
-        );
+        self.right(json!({"kind": "set_environment", "workload": workload, "set": {key: {"$any": true}}}));
+        self.right(json!({"kind": "set_environment", "workload": workload, "unset": {"$has": key}}));
         self.right(json!({"kind": "rollback_workload", "workload": workload}));
     }
 
@@ -149,9 +113,7 @@ impl<'w> Script<'w> {
     }
 
     pub(crate) fn right_scale(&mut self, workload: &str, at_least: u64) {
-        self.right(
-            json!({"kind": "scale_workload", "workload": workload, "replicas": {"$min": at_least}}),
-        );
+        self.right(json!({"kind": "scale_workload", "workload": workload, "replicas": {"$min": at_least}}));
     }
 
     /// Ships the next version of a workload after `change`.
@@ -159,11 +121,7 @@ impl<'w> Script<'w> {
         let Some(release) = self.latest.get_mut(workload) else {
             return;
         };
-        let mut parts: Vec<u64> = release
-            .version
-            .split('.')
-            .filter_map(|part| part.parse().ok())
-            .collect();
+        let mut parts: Vec<u64> = release.version.split('.').filter_map(|part| part.parse().ok()).collect();
         let place = if self.rng.chance(0.4) { 1 } else { 2 };
         if let Some(number) = parts.get_mut(place) {
             *number += 1;
@@ -173,11 +131,7 @@ impl<'w> Script<'w> {
         {
             *patch = 0;
         }
-        release.version = parts
-            .iter()
-            .map(u64::to_string)
-            .collect::<Vec<_>>()
-            .join(".");
+        release.version = parts.iter().map(u64::to_string).collect::<Vec<_>>().join(".");
         release.commit = releases::commit(&mut self.rng);
         change(release, &mut self.rng);
         let reason = format!("release {} {}", release.service, release.version);
@@ -191,20 +145,13 @@ impl<'w> Script<'w> {
     }
 
     pub(crate) fn act(&mut self, action: Value, reason: &str) {
-        self.moves.push(Move::Act {
-            action,
-            reason: reason.to_owned(),
-        });
+        self.moves.push(Move::Act { action, reason: reason.to_owned() });
     }
 
     /// An ordinary change that harms nobody, on a workload other than `spare`.
     pub(crate) fn harmless(&mut self, spare: &[&str]) {
         let all = ["gateway", "catalog", "checkout", "payments", "ledger"];
-        let free: Vec<_> = all
-            .iter()
-            .filter(|name| !spare.contains(name))
-            .copied()
-            .collect();
+        let free: Vec<_> = all.iter().filter(|name| !spare.contains(name)).copied().collect();
         let Some(workload) = self.rng.choose(&free) else {
             return;
         };
@@ -231,15 +178,8 @@ impl<'w> Script<'w> {
                 "event queue flush took 131ms",
             ]);
             let level = rng.pick(&["info", "warn"]);
-            let job = crate::release::Job::Say {
-                level: (*level).to_owned(),
-                text: (*text).to_owned(),
-            };
-            let task = crate::release::Task {
-                first_ms: 2_000,
-                every_ms: rng.whole(9_000, 25_000),
-                job,
-            };
+            let job = crate::release::Job::Say { level: (*level).to_owned(), text: (*text).to_owned() };
+            let task = crate::release::Task { first_ms: 2_000, every_ms: rng.whole(9_000, 25_000), job };
             release.tasks.push(task);
             release.warmup_ms = (release.warmup_ms + rng.whole(0, 60)).min(800);
         });
@@ -248,27 +188,11 @@ impl<'w> Script<'w> {
     /// A change of configuration within what is healthy.
     pub(crate) fn tune(&mut self, workload: &str) {
         let (key, value, reason) = match workload {
-            "gateway" => (
-                "CATALOG_POOL_SIZE",
-                "28",
-                "gateway uses fewer connections than it reserves",
-            ),
-            "catalog" => (
-                "CACHE_POOL_SIZE",
-                "16",
-                "a little more room for the cache pool",
-            ),
+            "gateway" => ("CATALOG_POOL_SIZE", "28", "gateway uses fewer connections than it reserves"),
+            "catalog" => ("CACHE_POOL_SIZE", "16", "a little more room for the cache pool"),
             "checkout" => ("SESSION_CACHE_MAX", "180", "sessions are smaller now"),
-            "payments" => (
-                "CARDNET_TIMEOUT_MS",
-                "750",
-                "acquirer asks for a bit more patience",
-            ),
-            _ => (
-                "SEGMENT_KB",
-                "160",
-                "smaller segments for faster retention passes",
-            ),
+            "payments" => ("CARDNET_TIMEOUT_MS", "750", "acquirer asks for a bit more patience"),
+            _ => ("SEGMENT_KB", "160", "smaller segments for faster retention passes"),
         };
         self.set(workload, key, value, reason);
     }
@@ -292,26 +216,13 @@ impl Script<'_> {
                 Move::Ship { release, .. } => (release.service.clone(), "deploy_workload", 1),
                 Move::Act { action, .. } => {
                     let text = |key: &str| action[key].as_str().unwrap_or_default().to_owned();
-                    let kind = if text("kind") == "scale_workload" {
-                        "scale_workload"
-                    } else {
-                        "set_environment"
-                    };
-                    (
-                        text("workload"),
-                        kind,
-                        if kind == "scale_workload" { 2 } else { 1 },
-                    )
+                    let kind = if text("kind") == "scale_workload" { "scale_workload" } else { "set_environment" };
+                    (text("workload"), kind, if kind == "scale_workload" { 2 } else { 1 })
                 }
                 _ => continue,
             };
             let at_ms = u64::from(u32::MAX) - 1000 + at as u64;
-            changes.push(crate::driver::rule::Change {
-                workload,
-                kind: kind.to_owned(),
-                at_ms,
-                before,
-            });
+            changes.push(crate::driver::rule::Change { workload, kind: kind.to_owned(), at_ms, before });
         }
         changes
     }

@@ -31,9 +31,7 @@ fn command(parts: &[&[u8]]) -> Vec<u8> {
 fn reply(from: &mut impl BufRead) -> io::Result<Option<Vec<u8>>> {
     let mut line = String::new();
     from.take(REPLY_BYTES_MAX).read_line(&mut line)?;
-    let line = line
-        .strip_suffix("\r\n")
-        .ok_or(io::ErrorKind::UnexpectedEof)?;
+    let line = line.strip_suffix("\r\n").ok_or(io::ErrorKind::UnexpectedEof)?;
     let (kind, rest) = line.split_at_checked(1).ok_or(io::ErrorKind::InvalidData)?;
     match kind {
         "+" | ":" => Ok(Some(rest.as_bytes().to_vec())),
@@ -68,20 +66,12 @@ fn exchange(pool: &Pool, bytes: &[u8], deadline: Instant) -> Result<Option<Vec<u
 
 /// Seconds that an entry lives, spread so that entries do not expire together; `None`: do not store.
 fn ttl(service: &Service) -> Option<String> {
-    let seconds = service
-        .settings
-        .number("CACHE_TTL_S", TTL_S)
-        .unwrap_or(TTL_S);
+    let seconds = service.settings.number("CACHE_TTL_S", TTL_S).unwrap_or(TTL_S);
     let spread = lock(&service.rng).range(0.6, 1.0);
     (seconds > 0).then(|| ((seconds as f64 * spread) as u64).max(1).to_string())
 }
 
-pub(super) fn put(
-    service: &Service,
-    pool: &Pool,
-    key: &str,
-    deadline: Instant,
-) -> Result<(), PeerError> {
+pub(super) fn put(service: &Service, pool: &Pool, key: &str, deadline: Instant) -> Result<(), PeerError> {
     let Some(ttl) = ttl(service) else {
         return Ok(());
     };
@@ -101,12 +91,7 @@ pub(super) fn warm(service: &Service) {
             continue;
         };
         if let Some(problem) = unknown(service, miss) {
-            service.log.write(
-                "warn",
-                &format!("cache warm-up of {space} skipped: {problem}"),
-                &[],
-                &[],
-            );
+            service.log.write("warn", &format!("cache warm-up of {space} skipped: {problem}"), &[], &[]);
             continue;
         }
         for id in 1..=WARM_KEYS {
@@ -116,28 +101,21 @@ pub(super) fn warm(service: &Service) {
             let deadline = Instant::now() + Duration::from_millis(500);
             if let Err(cause) = exchange(pool, &command(&parts), deadline) {
                 let fields = [("cause", cause.to_string())];
-                service
-                    .log
-                    .write("warn", "cache warm-up stopped", &fields, &[]);
+                service.log.write("warn", "cache warm-up stopped", &fields, &[]);
                 return;
             }
             filled += 1;
         }
     }
     if filled > 0 {
-        let fields = [
-            ("entries", filled.to_string()),
-            ("dur_ms", started.elapsed().as_millis().to_string()),
-        ];
+        let fields = [("entries", filled.to_string()), ("dur_ms", started.elapsed().as_millis().to_string())];
         service.log.write("info", "cache warmed", &fields, &[]);
     }
 }
 
 fn unknown(service: &Service, miss: &[Step]) -> Option<String> {
     miss.iter().find_map(|step| match step {
-        Step::Known {
-            key, values, text, ..
-        } => {
+        Step::Known { key, values, text, .. } => {
             let value = service.settings.text(key).unwrap_or_default();
             (!values.iter().any(|known| known == value)).then(|| text.replace("{value}", value))
         }

@@ -27,10 +27,7 @@ fn term() -> libc::sigset_t {
 /// Blocks SIGTERM in this thread and in all that it starts; to be called before any other thread exists.
 pub(super) fn hold_back_signals() {
     let set = term();
-    #[allow(
-        unsafe_code,
-        reason = "masking a signal exists only behind the C interface"
-    )]
+    #[allow(unsafe_code, reason = "masking a signal exists only behind the C interface")]
     // SAFETY: `set` is initialised and outlives the call; no old mask is asked for.
     unsafe {
         libc::pthread_sigmask(libc::SIG_BLOCK, &raw const set, std::ptr::null_mut());
@@ -42,18 +39,13 @@ pub(super) fn watch(service: Arc<Service>) {
     server::spawn("signals", move || {
         let set = term();
         let mut signal = 0;
-        #[allow(
-            unsafe_code,
-            reason = "waiting for a signal exists only behind the C interface"
-        )]
+        #[allow(unsafe_code, reason = "waiting for a signal exists only behind the C interface")]
         // SAFETY: both pointers are to live, initialised values of this frame.
         let waited = unsafe { libc::sigwait(&raw const set, &raw mut signal) };
         if waited != 0 {
             return;
         }
-        service
-            .log
-            .write("info", "received SIGTERM, draining", &[], &[]);
+        service.log.write("info", "received SIGTERM, draining", &[], &[]);
         service.draining.store(true, Ordering::SeqCst);
         sleep(NOTICE);
         let until = Instant::now() + FINISH;
@@ -68,10 +60,7 @@ pub(super) fn watch(service: Arc<Service>) {
 /// For a program with nothing to finish: SIGTERM ends it at once.
 pub(super) fn leave_on_signal() {
     let set = term();
-    #[allow(
-        unsafe_code,
-        reason = "unmasking a signal exists only behind the C interface"
-    )]
+    #[allow(unsafe_code, reason = "unmasking a signal exists only behind the C interface")]
     // SAFETY: `set` is initialised and outlives the call; no old mask is asked for.
     unsafe {
         libc::pthread_sigmask(libc::SIG_UNBLOCK, &raw const set, std::ptr::null_mut());

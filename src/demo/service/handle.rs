@@ -18,46 +18,30 @@ const SLOW_MS: u128 = 750;
 /// The route of a path, and the segment that stands for `{id}`.
 fn route<'a>(routes: &'a [Route], method: &str, path: &str) -> Option<(&'a Route, String)> {
     let path = path.split('?').next().unwrap_or_default();
-    routes
-        .iter()
-        .filter(|route| route.method == method)
-        .find_map(|route| {
-            let (mut want, mut got) = (route.path.split('/'), path.split('/'));
-            let mut id = String::new();
-            loop {
-                match (want.next(), got.next()) {
-                    (None, None) => return Some((route, id)),
-                    (Some("{id}"), Some(segment)) if !segment.is_empty() => {
-                        segment.clone_into(&mut id)
-                    }
-                    (Some(a), Some(b)) if a == b => {}
-                    _ => return None,
-                }
+    routes.iter().filter(|route| route.method == method).find_map(|route| {
+        let (mut want, mut got) = (route.path.split('/'), path.split('/'));
+        let mut id = String::new();
+        loop {
+            match (want.next(), got.next()) {
+                (None, None) => return Some((route, id)),
+                (Some("{id}"), Some(segment)) if !segment.is_empty() => segment.clone_into(&mut id),
+                (Some(a), Some(b)) if a == b => {}
+                _ => return None,
             }
-        })
+        }
+    })
 }
 
 /// The bytes that answer `message`.
 pub(super) fn respond(service: &Service, message: &Message) -> Vec<u8> {
     let mut words = message.first.split(' ');
-    let (method, path) = (
-        words.next().unwrap_or_default(),
-        words.next().unwrap_or_default(),
-    );
+    let (method, path) = (words.next().unwrap_or_default(), words.next().unwrap_or_default());
     let draining = service.draining.load(Ordering::SeqCst);
-    let end: &[(&str, &str)] = if draining || message.closes() {
-        &[("connection", "close")]
-    } else {
-        &[]
-    };
+    let end: &[(&str, &str)] = if draining || message.closes() { &[("connection", "close")] } else { &[] };
     match path {
         "/healthz" => {
             let up = service.ready.load(Ordering::SeqCst) && !draining;
-            let (status, text) = if up {
-                (200, "ok\n")
-            } else {
-                (503, "not ready\n")
-            };
+            let (status, text) = if up { (200, "ok\n") } else { (503, "not ready\n") };
             return http::response(status, end, text.as_bytes());
         }
         "/metrics" => return http::response(200, end, service.metrics.render(service).as_bytes()),
@@ -67,12 +51,7 @@ pub(super) fn respond(service: &Service, message: &Message) -> Vec<u8> {
     let Some((route, id)) = route(&service.release.routes, method, path) else {
         service.metrics.served("unmatched", 404, started.elapsed());
         let path: String = path.chars().take(120).collect();
-        service.log.write(
-            "warn",
-            "no route",
-            &[("method", method.to_owned()), ("path", path)],
-            &[],
-        );
+        service.log.write("warn", "no route", &[("method", method.to_owned()), ("path", path)], &[]);
         return http::response(404, end, b"{\"error\":\"not found\"}");
     };
     let _flying = service.flying();
@@ -80,16 +59,10 @@ pub(super) fn respond(service: &Service, message: &Message) -> Vec<u8> {
     let outcome = serve(&mut flow, route);
     let took = started.elapsed();
     let label = format!("{} {}", route.method, route.path);
-    let status = outcome
-        .as_ref()
-        .map_or_else(|failure| failure.status, |_| 200);
+    let status = outcome.as_ref().map_or_else(|failure| failure.status, |_| 200);
     service.metrics.served(&label, status, took);
     write_log(&flow, &label, &outcome, took);
-    let headers: Vec<_> = [("content-type", "application/json")]
-        .iter()
-        .chain(end)
-        .copied()
-        .collect();
+    let headers: Vec<_> = [("content-type", "application/json")].iter().chain(end).copied().collect();
     match outcome {
         Ok(body) => http::response(200, &headers, &body),
         Err(failure) => {
@@ -100,28 +73,14 @@ pub(super) fn respond(service: &Service, message: &Message) -> Vec<u8> {
 }
 
 fn flow<'a>(service: &'a Service, message: &Message, id: String, started: Instant) -> Flow<'a> {
-    let asked = message
-        .header("x-request-timeout-ms")
-        .and_then(|ms| ms.parse().ok());
+    let asked = message.header("x-request-timeout-ms").and_then(|ms| ms.parse().ok());
     let own = service.timeout();
     let timeout = asked.map_or(own, |ms| own.min(Duration::from_millis(ms)));
     let request_id = message.header("x-request-id").map_or_else(
         || format!("{:016x}", super::lock(&service.rng).next()),
-        |given| {
-            given
-                .chars()
-                .filter(char::is_ascii_alphanumeric)
-                .take(32)
-                .collect()
-        },
+        |given| given.chars().filter(char::is_ascii_alphanumeric).take(32).collect(),
     );
-    Flow {
-        service,
-        request_id,
-        id,
-        deadline: started + timeout,
-        last: Vec::new(),
-    }
+    Flow { service, request_id, id, deadline: started + timeout, last: Vec::new() }
 }
 
 fn serve(flow: &mut Flow<'_>, route: &Route) -> Result<Vec<u8>, Failure> {
@@ -160,13 +119,7 @@ fn write_log(flow: &Flow<'_>, label: &str, outcome: &Result<Vec<u8>, Failure>, t
     let log = &flow.service.log;
     let mut fields = vec![
         ("route", label.to_owned()),
-        (
-            "status",
-            outcome
-                .as_ref()
-                .map_or_else(|failure| failure.status, |_| 200)
-                .to_string(),
-        ),
+        ("status", outcome.as_ref().map_or_else(|failure| failure.status, |_| 200).to_string()),
         ("dur_ms", took.as_millis().to_string()),
         ("req_id", flow.request_id.clone()),
     ];
@@ -195,17 +148,10 @@ mod tests {
             steps: vec![],
             reply: vec![],
         };
-        let routes = [
-            route_to("GET", "/"),
-            route_to("GET", "/items/{id}"),
-            route_to("POST", "/pay"),
-        ];
+        let routes = [route_to("GET", "/"), route_to("GET", "/items/{id}"), route_to("POST", "/pay")];
         let found = |method, path| route(&routes, method, path).map(|(r, id)| (r.path.clone(), id));
         assert_eq!(found("GET", "/"), Some(("/".to_owned(), String::new())));
-        assert_eq!(
-            found("GET", "/items/7?x=1"),
-            Some(("/items/{id}".to_owned(), "7".to_owned()))
-        );
+        assert_eq!(found("GET", "/items/7?x=1"), Some(("/items/{id}".to_owned(), "7".to_owned())));
         assert_eq!(found("GET", "/items/"), None);
         assert_eq!(found("GET", "/items/7/8"), None);
         assert_eq!(found("GET", "/pay"), None);

@@ -53,14 +53,8 @@ fn number(from: &mut impl BufRead, mark: char) -> io::Result<Option<usize>> {
     if from.take(32).read_line(&mut line)? == 0 {
         return Ok(None);
     }
-    let digits = line
-        .trim_end()
-        .strip_prefix(mark)
-        .ok_or(io::ErrorKind::InvalidData)?;
-    digits
-        .parse()
-        .map(Some)
-        .map_err(|_| io::ErrorKind::InvalidData.into())
+    let digits = line.trim_end().strip_prefix(mark).ok_or(io::ErrorKind::InvalidData)?;
+    digits.parse().map(Some).map_err(|_| io::ErrorKind::InvalidData.into())
 }
 
 fn parts(from: &mut impl BufRead) -> io::Result<Option<Vec<Vec<u8>>>> {
@@ -135,14 +129,8 @@ mod tests {
     fn it_stores_expires_and_refuses() {
         let mut entries = Entries::new();
         assert_eq!(ask(&mut entries, &["GET", "k"]), "$-1\r\n");
-        assert_eq!(
-            ask(&mut entries, &["SET", "k", "v", "EX", "60", "NX"]),
-            "+OK\r\n"
-        );
-        assert_eq!(
-            ask(&mut entries, &["SET", "k", "w", "EX", "60", "NX"]),
-            "$-1\r\n"
-        );
+        assert_eq!(ask(&mut entries, &["SET", "k", "v", "EX", "60", "NX"]), "+OK\r\n");
+        assert_eq!(ask(&mut entries, &["SET", "k", "w", "EX", "60", "NX"]), "$-1\r\n");
         assert_eq!(ask(&mut entries, &["get", "k"]), "$1\r\nv\r\n");
         assert_eq!(ask(&mut entries, &["SET", "k", "v", "EX", "0"]), "+OK\r\n");
         assert_eq!(ask(&mut entries, &["GET", "k"]), "$-1\r\n");

@@ -27,11 +27,7 @@ fn rank(level: &str) -> u8 {
 
 fn quoted(text: &str) -> String {
     let plain = |c: char| c.is_ascii_graphic() && c != '"' && c != '=';
-    if !text.is_empty() && text.chars().all(plain) {
-        text.to_owned()
-    } else {
-        format!("{text:?}")
-    }
+    if !text.is_empty() && text.chars().all(plain) { text.to_owned() } else { format!("{text:?}") }
 }
 
 impl Log {
@@ -49,13 +45,7 @@ impl Log {
     }
 
     /// Writes one event; `trace` are the lines of a stack trace, innermost first.
-    pub(super) fn write(
-        &self,
-        level: &str,
-        message: &str,
-        fields: &[(&str, String)],
-        trace: &[String],
-    ) {
+    pub(super) fn write(&self, level: &str, message: &str, fields: &[(&str, String)], trace: &[String]) {
         if !self.writes(level) {
             return;
         }
@@ -68,48 +58,18 @@ impl Log {
         };
     }
 
-    fn render(
-        &self,
-        at_ms: u64,
-        level: &str,
-        message: &str,
-        fields: &[(&str, String)],
-        trace: &[String],
-    ) -> String {
+    fn render(&self, at_ms: u64, level: &str, message: &str, fields: &[(&str, String)], trace: &[String]) -> String {
         let (date, time, ms) = clock::parts(at_ms);
         let stamp = format!("{date}T{time}.{ms:03}Z");
-        let after = || {
-            trace
-                .iter()
-                .map(|line| format!("    at {line}\n"))
-                .collect::<String>()
-        };
+        let after = || trace.iter().map(|line| format!("    at {line}\n")).collect::<String>();
         match self.dialect {
-            Dialect::Json => self.json(
-                ["ts", "level", "msg"],
-                &stamp,
-                level,
-                message,
-                fields,
-                trace,
-            ),
+            Dialect::Json => self.json(["ts", "level", "msg"], &stamp, level, message, fields, trace),
             Dialect::Severity => {
                 let severity = level.to_ascii_uppercase();
-                self.json(
-                    ["timestamp", "severity", "message"],
-                    &stamp,
-                    &severity,
-                    message,
-                    fields,
-                    trace,
-                )
+                self.json(["timestamp", "severity", "message"], &stamp, &severity, message, fields, trace)
             }
             Dialect::Logfmt => {
-                let mut line = format!(
-                    "ts={stamp} level={level} svc={} msg={}",
-                    self.service,
-                    quoted(message)
-                );
+                let mut line = format!("ts={stamp} level={level} svc={} msg={}", self.service, quoted(message));
                 for (key, value) in fields {
                     line.push_str(&format!(" {key}={}", quoted(value)));
                 }
@@ -146,14 +106,8 @@ impl Log {
         line.insert("version".to_owned(), self.version.as_str().into());
         line.insert(message_key.to_owned(), message.into());
         for (key, value) in fields {
-            let number = value
-                .parse::<f64>()
-                .ok()
-                .and_then(serde_json::Number::from_f64);
-            line.insert(
-                (*key).to_owned(),
-                number.map_or_else(|| value.as_str().into(), Value::Number),
-            );
+            let number = value.parse::<f64>().ok().and_then(serde_json::Number::from_f64);
+            line.insert((*key).to_owned(), number.map_or_else(|| value.as_str().into(), Value::Number));
         }
         if !trace.is_empty() {
             line.insert("stack".to_owned(), trace.join("\n    at ").into());
@@ -167,24 +121,14 @@ mod tests {
     use super::*;
 
     fn log(dialect: Dialect) -> Log {
-        Log {
-            dialect,
-            service: "pay".to_owned(),
-            version: "1".to_owned(),
-            floor: 2,
-        }
+        Log { dialect, service: "pay".to_owned(), version: "1".to_owned(), floor: 2 }
     }
 
     #[test]
     fn each_dialect_keeps_message_fields_and_trace() {
         let fields = [("dur_ms", "12".to_owned()), ("who", "a b".to_owned())];
         let trace = ["one".to_owned(), "two".to_owned()];
-        for dialect in [
-            Dialect::Json,
-            Dialect::Severity,
-            Dialect::Logfmt,
-            Dialect::Plain,
-        ] {
+        for dialect in [Dialect::Json, Dialect::Severity, Dialect::Logfmt, Dialect::Plain] {
             let text = log(dialect).render(0, "error", "it broke", &fields, &trace);
             for part in ["it broke", "12", "a b", "one", "two", "1970-01-01"] {
                 assert!(text.contains(part), "{dialect:?}: {text}");

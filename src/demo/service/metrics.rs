@@ -48,23 +48,14 @@ struct Family {
 
 impl Family {
     fn observe(&mut self, what: &str, code: &str, took: Duration) {
-        *self
-            .totals
-            .entry((what.to_owned(), code.to_owned()))
-            .or_default() += 1;
-        self.durations
-            .entry(what.to_owned())
-            .or_default()
-            .observe(took);
+        *self.totals.entry((what.to_owned(), code.to_owned())).or_default() += 1;
+        self.durations.entry(what.to_owned()).or_default().observe(took);
     }
 
     fn render(&self, out: &mut String, prefix: &str, label: &str) {
         let _ = writeln!(out, "# TYPE {prefix}_requests_total counter");
         for ((what, code), count) in &self.totals {
-            let _ = writeln!(
-                out,
-                "{prefix}_requests_total{{{label}=\"{what}\",code=\"{code}\"}} {count}"
-            );
+            let _ = writeln!(out, "{prefix}_requests_total{{{label}=\"{what}\",code=\"{code}\"}} {count}");
         }
         let _ = writeln!(out, "# TYPE {prefix}_request_duration_seconds histogram");
         for (what, histogram) in &self.durations {
@@ -107,26 +98,14 @@ impl Metrics {
         let mut gauge = |name: &str, labels: &str, value: f64| {
             let _ = writeln!(out, "# TYPE {name} gauge\n{name}{labels} {value}");
         };
-        gauge(
-            "inflight_requests",
-            "",
-            self.inflight.load(Ordering::Relaxed) as f64,
-        );
+        gauge("inflight_requests", "", self.inflight.load(Ordering::Relaxed) as f64);
         let (busy, waiting, workers) = service.slots.load();
         gauge("queue_depth", "", waiting as f64);
         gauge("workers_busy", "", busy as f64);
         gauge("workers_total", "", workers as f64);
         for (peer, pool) in &service.pools {
-            gauge(
-                "pool_in_use",
-                &format!("{{peer=\"{peer}\"}}"),
-                pool.in_use() as f64,
-            );
-            gauge(
-                "pool_size",
-                &format!("{{peer=\"{peer}\"}}"),
-                pool.size() as f64,
-            );
+            gauge("pool_in_use", &format!("{{peer=\"{peer}\"}}"), pool.in_use() as f64);
+            gauge("pool_size", &format!("{{peer=\"{peer}\"}}"), pool.size() as f64);
         }
         if let Some(resident) = resident_bytes() {
             gauge("process_resident_memory_bytes", "", resident as f64);
@@ -143,25 +122,15 @@ impl Metrics {
         }
         let retained = service.retained.bytes();
         gauge("session_cache_bytes", "", retained as f64);
-        gauge(
-            "process_uptime_seconds",
-            "",
-            service.started.elapsed().as_secs_f64(),
-        );
-        gauge(
-            "release_info",
-            &format!("{{version=\"{}\"}}", service.release.version),
-            1.0,
-        );
+        gauge("process_uptime_seconds", "", service.started.elapsed().as_secs_f64());
+        gauge("release_info", &format!("{{version=\"{}\"}}", service.release.version), 1.0);
         out
     }
 }
 
 fn resident_bytes() -> Option<u64> {
     let status = std::fs::read_to_string("/proc/self/status").ok()?;
-    let line = status
-        .lines()
-        .find_map(|line| line.strip_prefix("VmRSS:"))?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
     let kib: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
     Some(kib * 1024)
 }
@@ -178,10 +147,7 @@ mod tests {
         }
         let mut out = String::new();
         histogram.render(&mut out, "d", "route=\"/\"");
-        assert!(
-            out.contains("d_bucket{route=\"/\",le=\"0.005\"} 1"),
-            "{out}"
-        );
+        assert!(out.contains("d_bucket{route=\"/\",le=\"0.005\"} 1"), "{out}");
         assert!(out.contains("d_bucket{route=\"/\",le=\"0.05\"} 2"));
         assert!(out.contains("d_bucket{route=\"/\",le=\"5\"} 2"));
         assert!(out.contains("d_bucket{route=\"/\",le=\"+Inf\"} 3"));

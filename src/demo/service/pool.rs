@@ -65,9 +65,7 @@ impl PeerError {
 impl Pool {
     pub(super) fn new(peer: &str, settings: &Settings) -> Result<Self, String> {
         let key = format!("UPSTREAM_{}", peer.to_ascii_uppercase());
-        let addr = settings
-            .text(&key)
-            .ok_or_else(|| format!("missing required variable {key}"))?;
+        let addr = settings.text(&key).ok_or_else(|| format!("missing required variable {key}"))?;
         Ok(Self {
             peer: peer.to_owned(),
             addr: addr.to_owned(),
@@ -126,9 +124,7 @@ impl Pool {
         exchange: impl Fn(&mut Connection, Instant) -> Result<T, CallError>,
     ) -> Result<T, PeerError> {
         let deadline = deadline.min(Instant::now() + self.timeout);
-        let idle = self
-            .borrow(deadline)?
-            .filter(|c| c.opened.elapsed() < AGE_MAX);
+        let idle = self.borrow(deadline)?.filter(|c| c.opened.elapsed() < AGE_MAX);
         let reused = idle.is_some();
         let attempt = |connection: Option<Connection>| {
             let mut connection = match connection {
@@ -160,18 +156,11 @@ mod tests {
 
     #[test]
     fn an_exhausted_pool_says_so() {
-        let settings = Settings::of(&[
-            ("UPSTREAM_PAY", "127.0.0.1:9"),
-            ("PAY_POOL_SIZE", "0"),
-            ("PAY_TIMEOUT_MS", "5"),
-        ]);
+        let settings =
+            Settings::of(&[("UPSTREAM_PAY", "127.0.0.1:9"), ("PAY_POOL_SIZE", "0"), ("PAY_TIMEOUT_MS", "5")]);
         let pool = Pool::new("pay", &settings).unwrap();
         let outcome = pool.exchange(Instant::now() + Duration::from_secs(1), |_, _| Ok(()));
         assert_eq!(outcome.unwrap_err().code(), "pool_exhausted");
-        assert!(
-            Pool::new("other", &settings)
-                .unwrap_err()
-                .contains("UPSTREAM_OTHER")
-        );
+        assert!(Pool::new("other", &settings).unwrap_err().contains("UPSTREAM_OTHER"));
     }
 }

@@ -27,10 +27,7 @@ pub(super) struct Retained {
 impl Retained {
     /// `heap_mb` 0 means that the program has no heap limit of its own.
     pub(super) fn new(heap_mb: u64) -> Self {
-        Self {
-            heap_bytes: heap_mb * 1024 * 1024,
-            entries: Mutex::default(),
-        }
+        Self { heap_bytes: heap_mb * 1024 * 1024, entries: Mutex::default() }
     }
 
     pub(super) fn bytes(&self) -> usize {

@@ -20,11 +20,7 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(40);
 
 /// A thread with a small stack; nothing happens when the system has none to give.
 pub(super) fn spawn(name: &str, run: impl FnOnce() + Send + 'static) -> bool {
-    thread::Builder::new()
-        .name(name.to_owned())
-        .stack_size(STACK_BYTES)
-        .spawn(run)
-        .is_ok()
+    thread::Builder::new().name(name.to_owned()).stack_size(STACK_BYTES).spawn(run).is_ok()
 }
 
 /// Serves until the process ends.
@@ -34,9 +30,7 @@ pub(super) fn accept(service: &Arc<Service>, listener: &TcpListener) -> ExitCode
         let stream = match listener.accept() {
             Ok((stream, _)) => stream,
             Err(cause) => {
-                service
-                    .log
-                    .write("error", &format!("accept: {cause}"), &[], &[]);
+                service.log.write("error", &format!("accept: {cause}"), &[], &[]);
                 sleep(ACCEPT_PAUSE);
                 continue;
             }

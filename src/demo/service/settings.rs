@@ -11,21 +11,14 @@ impl Settings {
     pub(super) fn from_env() -> Self {
         Self(
             std::env::vars_os()
-                .filter_map(|(key, value)| {
-                    Some((key.into_string().ok()?, value.into_string().ok()?))
-                })
+                .filter_map(|(key, value)| Some((key.into_string().ok()?, value.into_string().ok()?)))
                 .collect(),
         )
     }
 
     #[cfg(test)]
     pub(super) fn of(pairs: &[(&str, &str)]) -> Self {
-        Self(
-            pairs
-                .iter()
-                .map(|(k, v)| ((*k).to_owned(), (*v).to_owned()))
-                .collect(),
-        )
+        Self(pairs.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect())
     }
 
     pub(super) fn text(&self, key: &str) -> Option<&str> {
@@ -36,10 +29,7 @@ impl Settings {
     pub(super) fn number(&self, key: &str, otherwise: u64) -> Result<u64, String> {
         match self.text(key) {
             None | Some("") => Ok(otherwise),
-            Some(text) => text
-                .trim()
-                .parse()
-                .map_err(|_| format!("{key}: not a whole number: {text:?}")),
+            Some(text) => text.trim().parse().map_err(|_| format!("{key}: not a whole number: {text:?}")),
         }
     }
 
@@ -58,12 +48,7 @@ mod tests {
         let settings = Settings::of(&[("A", "5"), ("B", "five"), ("PAY_POOL_SIZE", "3")]);
         assert_eq!(settings.number("A", 1), Ok(5));
         assert_eq!(settings.number("C", 1), Ok(1));
-        assert!(
-            settings
-                .number("B", 1)
-                .unwrap_err()
-                .contains("not a whole number")
-        );
+        assert!(settings.number("B", 1).unwrap_err().contains("not a whole number"));
         assert_eq!(settings.of_peer("pay", "POOL_SIZE", 9), Ok(3));
     }
 }

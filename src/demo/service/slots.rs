@@ -35,12 +35,7 @@ pub(super) enum NoSlot {
 
 impl Slots {
     pub(super) fn new(workers: usize, queue: usize) -> Self {
-        Self {
-            workers,
-            queue,
-            load: Mutex::default(),
-            freed: Condvar::new(),
-        }
+        Self { workers, queue, load: Mutex::default(), freed: Condvar::new() }
     }
 
     /// `(busy, waiting, workers)`.
@@ -91,23 +86,13 @@ mod tests {
     fn a_full_house_queues_then_refuses() {
         let slots = Slots::new(1, 0);
         let held = slots.enter(Instant::now()).unwrap();
-        assert_eq!(
-            slots
-                .enter(Instant::now() + Duration::from_secs(1))
-                .unwrap_err(),
-            NoSlot::Full
-        );
+        assert_eq!(slots.enter(Instant::now() + Duration::from_secs(1)).unwrap_err(), NoSlot::Full);
         drop(held);
         assert!(slots.enter(Instant::now()).is_ok());
 
         let slots = Slots::new(1, 1);
         let held = slots.enter(Instant::now()).unwrap();
-        assert_eq!(
-            slots
-                .enter(Instant::now() + Duration::from_millis(5))
-                .unwrap_err(),
-            NoSlot::Late
-        );
+        assert_eq!(slots.enter(Instant::now() + Duration::from_millis(5)).unwrap_err(), NoSlot::Late);
         assert_eq!(slots.load(), (1, 0, 1));
         drop(held);
         assert_eq!(slots.load(), (0, 0, 1));

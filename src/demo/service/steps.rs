@@ -37,11 +37,7 @@ pub(super) struct Failure {
 
 impl Failure {
     pub(super) fn new(status: u16, text: impl Into<String>) -> Self {
-        Self {
-            status,
-            text: text.into(),
-            trace: Vec::new(),
-        }
+        Self { status, text: text.into(), trace: Vec::new() }
     }
 }
 
@@ -64,40 +60,21 @@ impl Flow<'_> {
                 self.wait(*wait_ms);
             }
             Step::Depth { key, unit_ms } => {
-                let depth = service
-                    .settings
-                    .number(key, 1)
-                    .map_err(|text| Failure::new(500, text))?;
+                let depth = service.settings.number(key, 1).map_err(|text| Failure::new(500, text))?;
                 self.wait(depth as f64 * unit_ms);
             }
-            Step::Call {
-                peer,
-                method,
-                path,
-                attempts,
-                times,
-                field,
-            } => {
+            Step::Call { peer, method, path, attempts, times, field } => {
                 for _ in 0..*times {
                     self.call(peer, method, path, *attempts, field.as_deref())?;
                 }
             }
             Step::Lookup { peer, space, miss } => self.lookup(peer, space, miss)?,
             Step::Append { bytes } => self.append(*bytes)?,
-            Step::Known {
-                key,
-                values,
-                text,
-                frames,
-            } => {
+            Step::Known { key, values, text, frames } => {
                 let value = service.settings.text(key).unwrap_or_default();
                 if !values.iter().any(|known| known == value) {
                     let text = text.replace("{value}", value);
-                    return Err(Failure {
-                        status: 500,
-                        text,
-                        trace: frames.clone(),
-                    });
+                    return Err(Failure { status: 500, text, trace: frames.clone() });
                 }
             }
             Step::Keep { bytes, cap_key } => self.keep(*bytes, cap_key.as_deref())?,
@@ -108,28 +85,15 @@ impl Flow<'_> {
                     lock(&service.sockets).push(socket);
                 }
             }
-            Step::Abort {
-                per_mille,
-                text,
-                frames,
-            } => {
+            Step::Abort { per_mille, text, frames } => {
                 if service.chance(*per_mille) {
                     tasks::abort(service, &text.replace("{id}", &self.id), frames);
                 }
             }
-            Step::Raise {
-                per_mille,
-                status,
-                text,
-                frames,
-            } => {
+            Step::Raise { per_mille, status, text, frames } => {
                 if service.chance(*per_mille) {
                     let text = text.replace("{id}", &self.id);
-                    return Err(Failure {
-                        status: *status,
-                        text,
-                        trace: frames.clone(),
-                    });
+                    return Err(Failure { status: *status, text, trace: frames.clone() });
                 }
             }
         }
@@ -139,20 +103,13 @@ impl Flow<'_> {
     /// Waits about `ms`, with spread and a rare long tail, never past the deadline.
     fn wait(&self, ms: f64) {
         let spread = lock(&self.service.rng).range(0.7, 1.3);
-        let tail = if self.service.chance(TAIL_PER_MILLE) {
-            2.5
-        } else {
-            1.0
-        };
+        let tail = if self.service.chance(TAIL_PER_MILLE) { 2.5 } else { 1.0 };
         let left = self.deadline.saturating_duration_since(Instant::now());
         sleep(Duration::from_secs_f64((ms * spread * tail / 1000.0).max(0.0)).min(left));
     }
 
     fn pool(&self, peer: &str) -> Result<&Pool, Failure> {
-        self.service
-            .pools
-            .get(peer)
-            .ok_or_else(|| Failure::new(500, format!("no upstream {peer}")))
+        self.service.pools.get(peer).ok_or_else(|| Failure::new(500, format!("no upstream {peer}")))
     }
 
     fn call(
@@ -179,59 +136,33 @@ impl Flow<'_> {
                     ("cause", failure.text.clone()),
                     ("req_id", self.request_id.clone()),
                 ];
-                self.service
-                    .log
-                    .write("warn", &format!("retrying call to {peer}"), &fields, &[]);
+                self.service.log.write("warn", &format!("retrying call to {peer}"), &fields, &[]);
                 self.wait(BACKOFF_MS as f64);
             }
         }
         Err(failure)
     }
 
-    fn attempt(
-        &self,
-        peer: &str,
-        method: &str,
-        path: &str,
-        field: Option<&str>,
-    ) -> Result<Vec<u8>, Failure> {
+    fn attempt(&self, peer: &str, method: &str, path: &str, field: Option<&str>) -> Result<Vec<u8>, Failure> {
         let pool = self.pool(peer)?;
         let started = Instant::now();
         let outcome = pool.exchange(self.deadline, |connection, deadline| {
-            let left = deadline
-                .saturating_duration_since(Instant::now())
-                .as_millis()
-                .to_string();
-            let headers = [
-                ("x-request-id", self.request_id.as_str()),
-                ("x-request-timeout-ms", left.as_str()),
-            ];
-            connection.exchange(
-                &http::request(method, path, pool.addr(), &headers, b""),
-                deadline,
-            )
+            let left = deadline.saturating_duration_since(Instant::now()).as_millis().to_string();
+            let headers = [("x-request-id", self.request_id.as_str()), ("x-request-timeout-ms", left.as_str())];
+            connection.exchange(&http::request(method, path, pool.addr(), &headers, b""), deadline)
         });
         note(&self.service.metrics, peer, &outcome, started.elapsed());
-        let answer = outcome.map_err(|cause| {
-            Failure::new(status_of(&cause), format!("upstream {peer}: {cause}"))
-        })?;
+        let answer = outcome.map_err(|cause| Failure::new(status_of(&cause), format!("upstream {peer}: {cause}")))?;
         let said = String::from_utf8_lossy(&answer.body);
         if answer.status() != 200 {
             let said: String = said.chars().take(160).collect();
-            let text = format!(
-                "upstream {peer}: {method} {path} answered {}: {said}",
-                answer.status()
-            );
-            return Err(Failure::new(
-                if answer.status() == 503 { 503 } else { 502 },
-                text,
-            ));
+            let text = format!("upstream {peer}: {method} {path} answered {}: {said}", answer.status());
+            return Err(Failure::new(if answer.status() == 503 { 503 } else { 502 }, text));
         }
         if let Some(field) = field
             && !said.contains(&format!("\"{field}\""))
         {
-            let text =
-                format!("upstream {peer}: cannot decode answer of {path}: missing field `{field}`");
+            let text = format!("upstream {peer}: cannot decode answer of {path}: missing field `{field}`");
             return Err(Failure::new(502, text));
         }
         Ok(answer.body)
@@ -252,9 +183,7 @@ impl Flow<'_> {
             Ok(None) => true,
             Err(cause) => {
                 let fields = [("key", key.clone()), ("cause", cause.to_string())];
-                self.service
-                    .log
-                    .write("warn", "cache read failed, going to origin", &fields, &[]);
+                self.service.log.write("warn", "cache read failed, going to origin", &fields, &[]);
                 false
             }
         };
@@ -263,9 +192,7 @@ impl Flow<'_> {
         let pool = self.pool(peer)?;
         if usable && let Err(cause) = cache::put(self.service, pool, &key, self.deadline) {
             let fields = [("key", key), ("cause", cause.to_string())];
-            self.service
-                .log
-                .write("warn", "cache write failed", &fields, &[]);
+            self.service.log.write("warn", "cache write failed", &fields, &[]);
         }
         Ok(())
     }
@@ -276,20 +203,14 @@ impl Flow<'_> {
         };
         let mut record = format!("{} {}\n", self.request_id, self.id).into_bytes();
         record.resize(bytes.max(record.len()), b'.');
-        store
-            .append(&record)
-            .map_err(|text| Failure::new(500, text))
+        store.append(&record).map_err(|text| Failure::new(500, text))
     }
 
     fn keep(&self, bytes: usize, cap_key: Option<&str>) -> Result<(), Failure> {
         let service = self.service;
         let cap = match cap_key {
             None => usize::MAX,
-            Some(key) => match service
-                .settings
-                .number(key, 200)
-                .map_err(|text| Failure::new(500, text))?
-            {
+            Some(key) => match service.settings.number(key, 200).map_err(|text| Failure::new(500, text))? {
                 0 => usize::MAX,
                 cap => cap as usize,
             },
@@ -330,11 +251,7 @@ fn compute(span: Duration) {
     let mut state = 1u64;
     while Instant::now() < until {
         for _ in 0..64 {
-            state = std::hint::black_box(
-                state
-                    .wrapping_mul(6_364_136_223_846_793_005)
-                    .wrapping_add(1),
-            );
+            state = std::hint::black_box(state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1));
         }
     }
 }

@@ -28,15 +28,12 @@ pub(super) struct Store {
 impl Store {
     /// `DATA_DIR`, `SEGMENT_KB`, and `RETENTION_KB`, a number or `off`.
     pub(super) fn open(settings: &Settings) -> Result<Self, String> {
-        let folder = settings
-            .text("DATA_DIR")
-            .ok_or("missing required variable DATA_DIR")?;
+        let folder = settings.text("DATA_DIR").ok_or("missing required variable DATA_DIR")?;
         let retention = match settings.text("RETENTION_KB") {
             Some("off") => None,
             _ => Some(settings.number("RETENTION_KB", 2048)? * 1024),
         };
-        let found =
-            fs::metadata(folder).map_err(|cause| format!("data folder {folder}: {cause}"))?;
+        let found = fs::metadata(folder).map_err(|cause| format!("data folder {folder}: {cause}"))?;
         if !found.is_dir() {
             return Err(format!("data folder {folder}: not a directory"));
         }
@@ -66,10 +63,7 @@ impl Store {
         let Ok(found) = fs::read_dir(&self.folder) else {
             return 0;
         };
-        found
-            .flatten()
-            .map(|entry| entry.metadata().map_or(0, |meta| meta.len()))
-            .sum()
+        found.flatten().map(|entry| entry.metadata().map_or(0, |meta| meta.len())).sum()
     }
 
     /// Drops the oldest segments beyond the retention; gives how many. Needs no free space.
@@ -105,15 +99,13 @@ impl Store {
             let name = format!("orders-{}-{:04}.seg", clock::now_ms(), open.serial);
             let path = self.folder.join(name);
             let created = OpenOptions::new().create_new(true).append(true).open(&path);
-            open.file =
-                Some(created.map_err(|cause| format!("create {}: {cause}", path.display()))?);
+            open.file = Some(created.map_err(|cause| format!("create {}: {cause}", path.display()))?);
         }
         let Some(file) = open.file.as_mut() else {
             return Err("no open segment".to_owned());
         };
         let written = file.write_all(record).and_then(|()| file.sync_data());
-        written
-            .map_err(|cause| format!("append to segment in {}: {cause}", self.folder.display()))?;
+        written.map_err(|cause| format!("append to segment in {}: {cause}", self.folder.display()))?;
         open.written += record.len() as u64;
         Ok(())
     }
@@ -128,11 +120,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().to_str().unwrap();
         let with = |retention| {
-            let pairs = [
-                ("DATA_DIR", path),
-                ("SEGMENT_KB", "1"),
-                ("RETENTION_KB", retention),
-            ];
+            let pairs = [("DATA_DIR", path), ("SEGMENT_KB", "1"), ("RETENTION_KB", retention)];
             Store::open(&Settings::of(&pairs)).unwrap()
         };
         let store = with("off");

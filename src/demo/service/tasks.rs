@@ -29,14 +29,10 @@ fn repeat(service: &Service, at: usize) {
         return;
     };
     let spread = lock(&service.rng).range(0.8, 1.2);
-    sleep(Duration::from_secs_f64(
-        task.first_ms as f64 * spread / 1000.0,
-    ));
+    sleep(Duration::from_secs_f64(task.first_ms as f64 * spread / 1000.0));
     while perform(service, &task.job) {
         let spread = lock(&service.rng).range(0.7, 1.3);
-        sleep(Duration::from_secs_f64(
-            task.every_ms.max(50) as f64 * spread / 1000.0,
-        ));
+        sleep(Duration::from_secs_f64(task.every_ms.max(50) as f64 * spread / 1000.0));
     }
 }
 
@@ -44,28 +40,16 @@ fn repeat(service: &Service, at: usize) {
 fn perform(service: &Service, job: &Job) -> bool {
     match job {
         Job::Say { level, text } => service.log.write(level, text, &[], &[]),
-        Job::Reload {
-            key,
-            what,
-            text,
-            frames,
-        } => match service.settings.text(key).map(str::parse::<u64>) {
-            None => service
-                .log
-                .write("info", &format!("reloaded {what}"), &[], &[]),
+        Job::Reload { key, what, text, frames } => match service.settings.text(key).map(str::parse::<u64>) {
+            None => service.log.write("info", &format!("reloaded {what}"), &[], &[]),
             Some(Ok(period)) if period > 0 => {
                 let fields = [("period_s", period.to_string())];
-                service
-                    .log
-                    .write("info", &format!("reloaded {what}"), &fields, &[]);
+                service.log.write("info", &format!("reloaded {what}"), &fields, &[]);
             }
             Some(_) => abort(service, text, frames),
         },
         Job::Abort { text, frames } => abort(service, text, frames),
-        Job::Index {
-            step_bytes,
-            total_bytes,
-        } => {
+        Job::Index { step_bytes, total_bytes } => {
             service.retained.keep(*step_bytes, usize::MAX);
             if service.retained.bytes() >= *total_bytes {
                 let fields = [("bytes", service.retained.bytes().to_string())];
@@ -88,10 +72,7 @@ fn retain(service: &Service) {
         sleep(COMPACT_EVERY);
         let dropped = store.compact();
         if dropped > 0 {
-            let fields = [
-                ("segments", dropped.to_string()),
-                ("bytes_left", store.used_bytes().to_string()),
-            ];
+            let fields = [("segments", dropped.to_string()), ("bytes_left", store.used_bytes().to_string())];
             service.log.write("info", "retention pass", &fields, &[]);
         }
     }

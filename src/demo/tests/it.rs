@@ -2,13 +2,7 @@
 //! of the test, with the same roles, lines and public interface as in a real demonstration.
 //! `-- play NAME [--seed N] [--pace F]` plays one by hand and shows its lines.
 //! Must never reach beyond the loopback interface.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::print_stdout,
-    reason = "a test program"
-)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout, reason = "a test program")]
 
 #[path = "it/interface.rs"]
 mod interface;
@@ -38,8 +32,7 @@ fn main() -> ExitCode {
     }
     let number = |name: &str, otherwise: f64| {
         let at = args.iter().position(|arg| arg == name);
-        at.and_then(|at| args.get(at + 1))
-            .map_or(otherwise, |text| text.parse().expect("a number"))
+        at.and_then(|at| args.get(at + 1)).map_or(otherwise, |text| text.parse().expect("a number"))
     };
     let (seed, pace) = (number("--seed", SEED as f64) as u64, number("--pace", PACE));
     if args.first().is_some_and(|arg| arg == "play") {
@@ -52,11 +45,7 @@ fn main() -> ExitCode {
         }
         return ExitCode::SUCCESS;
     }
-    let filter = args
-        .iter()
-        .find(|arg| !arg.starts_with('-'))
-        .cloned()
-        .unwrap_or_default();
+    let filter = args.first().filter(|arg| !arg.starts_with('-')).cloned().unwrap_or_default();
     let names: Vec<String> = opsward_demo::driver::incidents()
         .into_iter()
         .map(|(name, _)| name.to_owned())
@@ -84,16 +73,8 @@ fn all(names: &[String], seed: u64, pace: f64) -> ExitCode {
         }
     });
     let good = done.lock().unwrap().iter().filter(|good| **good).count();
-    println!(
-        "{good} of {} incidents in {:.1} s",
-        names.len(),
-        started.elapsed().as_secs_f64()
-    );
-    if good == names.len() {
-        ExitCode::SUCCESS
-    } else {
-        ExitCode::FAILURE
-    }
+    println!("{good} of {} incidents in {:.1} s", names.len(), started.elapsed().as_secs_f64());
+    if good == names.len() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
 fn report(outcomes: &[(String, Result<String, String>)]) -> ExitCode {
@@ -103,9 +84,5 @@ fn report(outcomes: &[(String, Result<String, String>)]) -> ExitCode {
             Err(text) => println!("FAILED  {name}: {text}"),
         }
     }
-    if outcomes.iter().all(|(_, outcome)| outcome.is_ok()) {
-        ExitCode::SUCCESS
-    } else {
-        ExitCode::FAILURE
-    }
+    if outcomes.iter().all(|(_, outcome)| outcome.is_ok()) { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }

@@ -37,19 +37,11 @@ fn tcp_health() -> Value {
 }
 
 fn env(pairs: &[(&str, String)]) -> Map<String, Value> {
-    let shared = [
-        ("LOG_LEVEL", "info"),
-        ("REGION", "eu-central"),
-        ("MALLOC_ARENA_MAX", "2"),
-    ];
+    let shared = [("LOG_LEVEL", "info"), ("REGION", "eu-central"), ("MALLOC_ARENA_MAX", "2")];
     shared
         .iter()
         .map(|(key, value)| ((*key).to_owned(), Value::from(*value)))
-        .chain(
-            pairs
-                .iter()
-                .map(|(key, value)| ((*key).to_owned(), Value::from(value.as_str()))),
-        )
+        .chain(pairs.iter().map(|(key, value)| ((*key).to_owned(), Value::from(value.as_str()))))
         .collect()
 }
 
@@ -63,20 +55,23 @@ fn upstream(peer: &str, addr: &str, timeout_ms: u64, pool: u64) -> [(String, Str
     ]
 }
 
-fn with(pairs: &[(&str, String)], upstreams: &[[(String, String); 3]]) -> Map<String, Value> {
-    let mut all = env(pairs);
-    for (key, value) in upstreams.iter().flatten() {
-        all.insert(key.clone(), value.as_str().into());
-    }
-    all
-}
-
 fn inside(peer: &str) -> String {
     format!("${{addr:{peer}}}")
 }
 
 pub(super) fn part(workload: &str, knobs: &Knobs, external: &str) -> Part {
-    let base = Part {
+    match workload {
+        CACHE => Part { replicas: 1, memory_mb: 64, health: tcp_health(), ..base() },
+        "ledger" => ledger(knobs),
+        "payments" => payments(knobs, external),
+        "catalog" => catalog(knobs),
+        "checkout" => checkout(knobs),
+        _ => gateway(),
+    }
+}
+
+fn base() -> Part {
+    Part {
         env: env(&[]),
         replicas: 2,
         memory_mb: 128,
@@ -85,108 +80,93 @@ pub(super) fn part(workload: &str, knobs: &Knobs, external: &str) -> Part {
         depends_on: vec![],
         volumes: vec![],
         objective: None,
-    };
-    let inner = |p95_ms: u64| {
-        knobs
-            .objectives_inside
-            .then(|| json!({"error_ratio_max": 0.08, "latency_p95_ms_max": p95_ms}))
-    };
-    let s = |number: u64| number.to_string();
-    match workload {
-        CACHE => Part {
-            replicas: 1,
-            memory_mb: 64,
-            health: tcp_health(),
-            ..base
-        },
-        "ledger" => Part {
-            env: env(&[
-                ("WORKERS", s(8)),
-                ("QUEUE_LIMIT", s(32)),
-                ("REQUEST_TIMEOUT_MS", s(1500)),
-                ("DATA_DIR", format!("${{volume:{VOLUME}}}")),
-                ("RETENTION_KB", s(knobs.retention_kb)),
-                ("SEGMENT_KB", s(192)),
-            ]),
-            replicas: 1,
-            health: tcp_health(),
-            volumes: vec![VOLUME],
-            ..base
-        },
-        "payments" => Part {
-            env: with(
-                &[
-                    ("WORKERS", s(knobs.payments_workers)),
-                    ("QUEUE_LIMIT", s(24)),
-                    ("REQUEST_TIMEOUT_MS", s(1500)),
-                    ("MERCHANT_REGION", "eu-1".to_owned()),
-                    ("FRAUD_DEPTH", s(3)),
-                    ("KEY_REFRESH_S", s(300)),
-                ],
-                &[upstream("cardnet", external, 700, 16)],
-            ),
-            health: if knobs.payments_tcp_health {
-                tcp_health()
-            } else {
-                http_health()
-            },
-            objective: inner(500),
-            ..base
-        },
-        "catalog" => Part {
-            env: with(
-                &[
-                    ("WORKERS", s(knobs.catalog_workers)),
-                    ("QUEUE_LIMIT", s(32)),
-                    ("REQUEST_TIMEOUT_MS", s(1500)),
-                    ("PRICE_LIST", "2026-q4".to_owned()),
-                    ("PRICE_REFRESH_S", s(600)),
-                    ("CACHE_TTL_S", s(knobs.cache_ttl_s)),
-                    ("SEARCH_DEPTH", s(3)),
-                ],
-                &[upstream("cache", &inside("cache"), 200, 12)],
-            ),
-            depends_on: vec![CACHE],
-            objective: inner(400),
-            ..base
-        },
-        "checkout" => Part {
-            env: with(
-                &[
-                    ("WORKERS", s(10)),
-                    ("QUEUE_LIMIT", s(48)),
-                    ("REQUEST_TIMEOUT_MS", s(1800)),
-                    ("CURRENCY", "EUR".to_owned()),
-                    ("SESSION_CACHE_MAX", s(200)),
-                    ("HEAP_MB", s(96)),
-                ],
-                &[
-                    upstream("payments", &inside("payments"), 800, 12),
-                    upstream("ledger", &inside("ledger"), 600, 8),
-                ],
-            ),
-            depends_on: vec!["payments", "ledger"],
-            objective: inner(700),
-            ..base
-        },
-        _ => Part {
-            env: with(
-                &[
-                    ("WORKERS", s(48)),
-                    ("QUEUE_LIMIT", s(96)),
-                    ("REQUEST_TIMEOUT_MS", s(2200)),
-                    ("ROUTES_REFRESH_S", s(300)),
-                    ("HEAP_MB", s(96)),
-                ],
-                &[
-                    upstream("catalog", &inside("catalog"), 1200, 32),
-                    upstream("checkout", &inside("checkout"), 1900, 32),
-                ],
-            ),
-            open_files: 512,
-            depends_on: vec!["catalog", "checkout"],
-            objective: Some(json!({"error_ratio_max": 0.05, "latency_p95_ms_max": 450})),
-            ..base
-        },
+    }
+}
+
+/// Not every team has an objective of its own.
+fn objective(knobs: &Knobs, p95_ms: u64) -> Option<Value> {
+    knobs.objectives_inside.then(|| json!({"error_ratio_max": 0.08, "latency_p95_ms_max": p95_ms}))
+}
+
+/// Concurrency, queue and time limit of a service.
+fn sized(workers: u64, queue: u64, timeout_ms: u64) -> [(&'static str, String); 3] {
+    [
+        ("WORKERS", workers.to_string()),
+        ("QUEUE_LIMIT", queue.to_string()),
+        ("REQUEST_TIMEOUT_MS", timeout_ms.to_string()),
+    ]
+}
+
+fn with(
+    size: [(&'static str, String); 3],
+    more: &[(&'static str, &str)],
+    upstreams: &[[(String, String); 3]],
+) -> Map<String, Value> {
+    let mut all = env(&size);
+    let more = more.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned()));
+    for (key, value) in more.chain(upstreams.iter().flatten().cloned()) {
+        all.insert(key, value.into());
+    }
+    all
+}
+
+fn ledger(knobs: &Knobs) -> Part {
+    let (folder, retention) = (format!("${{volume:{VOLUME}}}"), knobs.retention_kb.to_string());
+    let more = [("DATA_DIR", folder.as_str()), ("RETENTION_KB", retention.as_str()), ("SEGMENT_KB", "192")];
+    Part {
+        env: with(sized(8, 32, 1500), &more, &[]),
+        replicas: 1,
+        health: tcp_health(),
+        volumes: vec![VOLUME],
+        ..base()
+    }
+}
+
+fn payments(knobs: &Knobs, external: &str) -> Part {
+    let more = [("MERCHANT_REGION", "eu-1"), ("FRAUD_DEPTH", "3"), ("KEY_REFRESH_S", "300")];
+    let cardnet = upstream("cardnet", external, 700, 16);
+    Part {
+        env: with(sized(knobs.payments_workers, 24, 1500), &more, &[cardnet]),
+        health: if knobs.payments_tcp_health { tcp_health() } else { http_health() },
+        objective: objective(knobs, 500),
+        ..base()
+    }
+}
+
+fn catalog(knobs: &Knobs) -> Part {
+    let ttl = knobs.cache_ttl_s.to_string();
+    let more =
+        [("PRICE_LIST", "2026-q4"), ("PRICE_REFRESH_S", "600"), ("CACHE_TTL_S", ttl.as_str()), ("SEARCH_DEPTH", "3")];
+    let cache = upstream(CACHE, &inside(CACHE), 200, 12);
+    Part {
+        env: with(sized(knobs.catalog_workers, 32, 1500), &more, &[cache]),
+        depends_on: vec![CACHE],
+        objective: objective(knobs, 400),
+        ..base()
+    }
+}
+
+fn checkout(knobs: &Knobs) -> Part {
+    let more = [("CURRENCY", "EUR"), ("SESSION_CACHE_MAX", "200"), ("HEAP_MB", "96")];
+    let payments = upstream("payments", &inside("payments"), 800, 12);
+    let ledger = upstream("ledger", &inside("ledger"), 600, 8);
+    Part {
+        env: with(sized(10, 48, 1800), &more, &[payments, ledger]),
+        depends_on: vec!["payments", "ledger"],
+        objective: objective(knobs, 700),
+        ..base()
+    }
+}
+
+fn gateway() -> Part {
+    let more = [("ROUTES_REFRESH_S", "300"), ("HEAP_MB", "96")];
+    let catalog = upstream("catalog", &inside("catalog"), 1200, 32);
+    let checkout = upstream("checkout", &inside("checkout"), 1900, 32);
+    Part {
+        env: with(sized(48, 96, 2200), &more, &[catalog, checkout]),
+        open_files: 512,
+        depends_on: vec!["catalog", "checkout"],
+        objective: Some(json!({"error_ratio_max": 0.05, "latency_p95_ms_max": 450})),
+        ..base()
     }
 }

@@ -25,47 +25,21 @@ fn work(busy_us: u64, wait_ms: f64) -> Step {
 }
 
 fn route(method: &str, path: &str, reply: &[&str], steps: Vec<Step>) -> Route {
-    Route {
-        method: method.to_owned(),
-        path: path.to_owned(),
-        steps,
-        reply: text(reply),
-    }
+    Route { method: method.to_owned(), path: path.to_owned(), steps, reply: text(reply) }
 }
 
 fn say(level: &str, first_ms: u64, every_ms: u64, line: &str) -> Task {
-    Task {
-        first_ms,
-        every_ms,
-        job: Job::Say {
-            level: level.to_owned(),
-            text: line.to_owned(),
-        },
-    }
+    Task { first_ms, every_ms, job: Job::Say { level: level.to_owned(), text: line.to_owned() } }
 }
 
 /// A periodic reload that reads its period from the configuration.
 fn reload(key: &str, what: &str, first_ms: u64, line: &str, frames: &[&str]) -> Task {
-    let job = Job::Reload {
-        key: key.to_owned(),
-        what: what.to_owned(),
-        text: line.to_owned(),
-        frames: text(frames),
-    };
-    Task {
-        first_ms,
-        every_ms: 30_000,
-        job,
-    }
+    let job = Job::Reload { key: key.to_owned(), what: what.to_owned(), text: line.to_owned(), frames: text(frames) };
+    Task { first_ms, every_ms: 30_000, job }
 }
 
 pub(crate) fn version(rng: &mut Rng) -> String {
-    format!(
-        "{}.{}.{}",
-        rng.whole(1, 4),
-        rng.whole(0, 31),
-        rng.whole(0, 9)
-    )
+    format!("{}.{}.{}", rng.whole(1, 4), rng.whole(0, 31), rng.whole(0, 9))
 }
 
 pub(crate) fn commit(rng: &mut Rng) -> String {
@@ -88,29 +62,14 @@ fn release(rng: &mut Rng, service: &str, dialect: Dialect, require: &[&str]) -> 
 
 /// Dependencies first.
 pub(super) fn all(rng: &mut Rng, knobs: &Knobs) -> Vec<Release> {
-    let cache = Release {
-        kind: Kind::KeyValue,
-        ..release(rng, CACHE, Dialect::Plain, &[])
-    };
-    vec![
-        cache,
-        ledger(rng, knobs),
-        payments(rng, knobs),
-        catalog(rng, knobs),
-        checkout(rng),
-        gateway(rng),
-    ]
+    let cache = Release { kind: Kind::KeyValue, ..release(rng, CACHE, Dialect::Plain, &[]) };
+    vec![cache, ledger(rng, knobs), payments(rng, knobs), catalog(rng, knobs), checkout(rng), gateway(rng)]
 }
 
 fn ledger(rng: &mut Rng, knobs: &Knobs) -> Release {
     let bytes = knobs.record_bytes;
     Release {
-        routes: vec![route(
-            "POST",
-            "/entries/{id}",
-            &["entry"],
-            vec![work(250, 1.0), Step::Append { bytes }],
-        )],
+        routes: vec![route("POST", "/entries/{id}", &["entry"], vec![work(250, 1.0), Step::Append { bytes }])],
         tasks: vec![say("info", 9_000, 21_000, "checkpoint written")],
         ..release(rng, "ledger", Dialect::Logfmt, &["DATA_DIR"])
     }
@@ -127,16 +86,8 @@ fn payments(rng: &mut Rng, knobs: &Knobs) -> Release {
             "c.s.payments.ChargeEndpoint.post(ChargeEndpoint.java:52)",
         ]),
     };
-    let fraud = Step::Depth {
-        key: "FRAUD_DEPTH".to_owned(),
-        unit_ms: knobs.fraud_ms,
-    };
-    let steps = vec![
-        region,
-        work(300, 2.0),
-        fraud,
-        call("cardnet", "POST", "/authorize/{id}", 1, "approved"),
-    ];
+    let fraud = Step::Depth { key: "FRAUD_DEPTH".to_owned(), unit_ms: knobs.fraud_ms };
+    let steps = vec![region, work(300, 2.0), fraud, call("cardnet", "POST", "/authorize/{id}", 1, "approved")];
     Release {
         routes: vec![route("POST", "/charge/{id}", &["auth", "amount"], steps)],
         tasks: vec![
@@ -152,12 +103,7 @@ fn payments(rng: &mut Rng, knobs: &Knobs) -> Release {
                 ],
             ),
         ],
-        ..release(
-            rng,
-            "payments",
-            Dialect::Plain,
-            &["MERCHANT_REGION", "UPSTREAM_CARDNET"],
-        )
+        ..release(rng, "payments", Dialect::Plain, &["MERCHANT_REGION", "UPSTREAM_CARDNET"])
     }
 }
 
@@ -176,49 +122,23 @@ fn catalog(rng: &mut Rng, knobs: &Knobs) -> Release {
         space: space.to_owned(),
         miss: vec![list(), work(400, knobs.miss_ms)],
     };
-    let rank = Step::Depth {
-        key: "SEARCH_DEPTH".to_owned(),
-        unit_ms: knobs.search_ms / 3.0,
-    };
+    let rank = Step::Depth { key: "SEARCH_DEPTH".to_owned(), unit_ms: knobs.search_ms / 3.0 };
     Release {
         routes: vec![
-            route(
-                "GET",
-                "/items/{id}",
-                &["id", "price", "title"],
-                vec![work(200, 1.5), lookup("item")],
-            ),
-            route(
-                "GET",
-                "/search/{id}",
-                &["hits", "took"],
-                vec![work(300, 1.0), lookup("search"), rank],
-            ),
+            route("GET", "/items/{id}", &["id", "price", "title"], vec![work(200, 1.5), lookup("item")]),
+            route("GET", "/search/{id}", &["hits", "took"], vec![work(300, 1.0), lookup("search"), rank]),
         ],
         tasks: vec![
-            say(
-                "warn",
-                5_000,
-                24_000,
-                "slow query: select price from price_list took 212ms",
-            ),
+            say("warn", 5_000, 24_000, "slow query: select price from price_list took 212ms"),
             reload(
                 "PRICE_REFRESH_S",
                 "price list index",
                 3_500,
                 "panic: time: non-positive interval for NewTicker",
-                &[
-                    "catalog/prices.(*Refresher).loop prices/refresh.go:38",
-                    "runtime.goexit asm_amd64.s:1700",
-                ],
+                &["catalog/prices.(*Refresher).loop prices/refresh.go:38", "runtime.goexit asm_amd64.s:1700"],
             ),
         ],
-        ..release(
-            rng,
-            "catalog",
-            Dialect::Logfmt,
-            &["UPSTREAM_CACHE", "PRICE_LIST"],
-        )
+        ..release(rng, "catalog", Dialect::Logfmt, &["UPSTREAM_CACHE", "PRICE_LIST"])
     }
 }
 
@@ -227,38 +147,22 @@ fn checkout(rng: &mut Rng) -> Release {
         key: "CURRENCY".to_owned(),
         values: text(&["EUR", "USD", "GBP"]),
         text: "RangeError: invalid currency code: {value}".to_owned(),
-        frames: text(&[
-            "formatTotal (/app/src/totals.js:31:17)",
-            "placeOrder (/app/src/orders.js:112:9)",
-        ]),
+        frames: text(&["formatTotal (/app/src/totals.js:31:17)", "placeOrder (/app/src/orders.js:112:9)"]),
     };
     let steps = vec![
         currency,
         work(400, 6.0),
-        Step::Keep {
-            bytes: 20 * 1024,
-            cap_key: Some("SESSION_CACHE_MAX".to_owned()),
-        },
+        Step::Keep { bytes: 20 * 1024, cap_key: Some("SESSION_CACHE_MAX".to_owned()) },
         call("payments", "POST", "/charge/{id}", 2, "auth"),
         call("ledger", "POST", "/entries/{id}", 2, "entry"),
     ];
     Release {
         routes: vec![route("POST", "/orders/{id}", &["order_id", "total"], steps)],
         tasks: vec![
-            say(
-                "warn",
-                6_000,
-                19_000,
-                "DeprecationWarning: header X-Shop-Session will be removed in v5",
-            ),
+            say("warn", 6_000, 19_000, "DeprecationWarning: header X-Shop-Session will be removed in v5"),
             say("info", 11_000, 40_000, "session cache swept"),
         ],
-        ..release(
-            rng,
-            "checkout",
-            Dialect::Severity,
-            &["UPSTREAM_PAYMENTS", "UPSTREAM_LEDGER", "CURRENCY"],
-        )
+        ..release(rng, "checkout", Dialect::Severity, &["UPSTREAM_PAYMENTS", "UPSTREAM_LEDGER", "CURRENCY"])
     }
 }
 
@@ -270,53 +174,26 @@ fn gateway(rng: &mut Rng) -> Release {
                 "GET",
                 "/products/{id}",
                 &[],
-                vec![
-                    work(150, 0.5),
-                    call("catalog", "GET", "/items/{id}", 1, "price"),
-                ],
+                vec![work(150, 0.5), call("catalog", "GET", "/items/{id}", 1, "price")],
             ),
-            route(
-                "GET",
-                "/search/{id}",
-                &[],
-                vec![
-                    work(150, 0.5),
-                    call("catalog", "GET", "/search/{id}", 1, "hits"),
-                ],
-            ),
+            route("GET", "/search/{id}", &[], vec![work(150, 0.5), call("catalog", "GET", "/search/{id}", 1, "hits")]),
             route(
                 "POST",
                 "/checkout/{id}",
                 &[],
-                vec![
-                    work(200, 0.5),
-                    call("checkout", "POST", "/orders/{id}", 1, "order_id"),
-                ],
+                vec![work(200, 0.5), call("checkout", "POST", "/orders/{id}", 1, "order_id")],
             ),
         ],
         tasks: vec![
-            say(
-                "warn",
-                8_000,
-                33_000,
-                "client sent oversized cookie header, truncated",
-            ),
+            say("warn", 8_000, 33_000, "client sent oversized cookie header, truncated"),
             reload(
                 "ROUTES_REFRESH_S",
                 "route table",
                 4_000,
                 "fatal: route table refresh interval is invalid",
-                &[
-                    "gateway::routes::refresh (src/routes.rs:77)",
-                    "gateway::main (src/main.rs:29)",
-                ],
+                &["gateway::routes::refresh (src/routes.rs:77)", "gateway::main (src/main.rs:29)"],
             ),
         ],
-        ..release(
-            rng,
-            "gateway",
-            Dialect::Json,
-            &["UPSTREAM_CATALOG", "UPSTREAM_CHECKOUT"],
-        )
+        ..release(rng, "gateway", Dialect::Json, &["UPSTREAM_CATALOG", "UPSTREAM_CHECKOUT"])
     }
 }

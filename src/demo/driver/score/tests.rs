@@ -9,11 +9,7 @@ fn truth(expect: Expect) -> Truth {
         incident: "bad-release".to_owned(),
         variant: "failing".to_owned(),
         expect,
-        victim: if expect == Expect::Repair {
-            "payments".to_owned()
-        } else {
-            String::new()
-        },
+        victim: if expect == Expect::Repair { "payments".to_owned() } else { String::new() },
         cause_kind: "bad_release".to_owned(),
         right_actions: match expect {
             Expect::Repair => vec![json!({"kind": "rollback_workload", "workload": "payments"})],
@@ -26,14 +22,7 @@ fn truth(expect: Expect) -> Truth {
 }
 
 fn second(at_ms: u64, bad_ratio: f64) -> Second {
-    Second {
-        at_ms,
-        quality: Quality {
-            requests: 40,
-            bad_ratio,
-            ..Quality::default()
-        },
-    }
+    Second { at_ms, quality: Quality { requests: 40, bad_ratio, ..Quality::default() } }
 }
 
 fn seconds(bad: impl Fn(u64) -> f64) -> Vec<Second> {
@@ -42,24 +31,11 @@ fn seconds(bad: impl Fn(u64) -> f64) -> Vec<Second> {
 
 fn done(workload: &str, undone: bool) -> Executed {
     let action = json!({"kind": "rollback_workload", "workload": workload, "revision": 1});
-    Executed {
-        action,
-        began_ms: 25_000,
-        ended_ms: 30_000,
-        undone,
-    }
+    Executed { action, began_ms: 25_000, ended_ms: 30_000, undone }
 }
 
 fn verdict(healthy: bool, requests: u64, at_ms: u64) -> Option<Verdict> {
-    Some(Verdict {
-        at_ms,
-        quality: Quality {
-            requests,
-            ..Quality::default()
-        },
-        healthy,
-        complaints: vec![],
-    })
+    Some(Verdict { at_ms, quality: Quality { requests, ..Quality::default() }, healthy, complaints: vec![] })
 }
 
 fn repaired() -> Run {
@@ -77,8 +53,7 @@ fn repaired() -> Run {
 
 #[test]
 fn patterns_match_what_they_say() {
-    let action =
-        json!({"kind": "set_environment", "workload": "a", "set": {"K": "1"}, "unset": ["X"]});
+    let action = json!({"kind": "set_environment", "workload": "a", "set": {"K": "1"}, "unset": ["X"]});
     let fits = |pattern| matches(&pattern, &action);
     assert!(fits(json!({"workload": "a"})));
     assert!(fits(json!({"set": {"K": {"$any": true}}})));
@@ -93,10 +68,7 @@ fn patterns_match_what_they_say() {
 #[test]
 fn a_good_repair_passes_and_its_time_counts_from_the_symptom() {
     let score = score(&truth(Expect::Repair), &repaired());
-    assert!(
-        score.passed && score.right_cause && score.healthy && !score.wrong_target,
-        "{score:?}"
-    );
+    assert!(score.passed && score.right_cause && score.healthy && !score.wrong_target, "{score:?}");
     assert_eq!(score.onset_to_verified_ms, Some(28_000));
     assert_eq!(score.worse, 0);
 }
@@ -122,14 +94,7 @@ fn a_repair_that_did_not_happen_fails() {
 fn wrong_targets_are_told_from_fair_first_tries() {
     let target = |workload: &str| {
         let first_proposed = vec![json!({"kind": "rollback_workload", "workload": workload})];
-        score(
-            &truth(Expect::Repair),
-            &Run {
-                first_proposed,
-                ..repaired()
-            },
-        )
-        .wrong_target
+        score(&truth(Expect::Repair), &Run { first_proposed, ..repaired() }).wrong_target
     };
     assert!(!target("payments") && !target("checkout"));
     assert!(target("catalog"));
@@ -139,55 +104,18 @@ fn wrong_targets_are_told_from_fair_first_tries() {
 fn restraint_is_scored_too() {
     let quiet = truth(Expect::Quiet);
     assert!(score(&quiet, &Run::default()).passed);
-    assert!(
-        !score(
-            &quiet,
-            &Run {
-                incidents: 1,
-                ..Run::default()
-            }
-        )
-        .passed
-    );
+    assert!(!score(&quiet, &Run { incidents: 1, ..Run::default() }).passed);
     let escalate = truth(Expect::Escalate);
-    let run = Run {
-        incidents: 1,
-        escalated: true,
-        ..Run::default()
-    };
+    let run = Run { incidents: 1, escalated: true, ..Run::default() };
     assert!(score(&escalate, &run).passed);
-    assert!(
-        !score(
-            &escalate,
-            &Run {
-                escalated: false,
-                ..run.clone()
-            }
-        )
-        .passed
-    );
-    assert!(
-        !score(
-            &escalate,
-            &Run {
-                executed: vec![done("payments", false)],
-                ..run
-            }
-        )
-        .passed
-    );
+    assert!(!score(&escalate, &Run { escalated: false, ..run.clone() }).passed);
+    assert!(!score(&escalate, &Run { executed: vec![done("payments", false)], ..run }).passed);
 }
 
 #[test]
 fn too_little_traffic_is_no_comparison() {
     assert_eq!(worse(&seconds(|_| 0.0)[..3], &done("a", false)), None);
-    assert_eq!(
-        worse(
-            &seconds(|s| if s > 30 { 0.2 } else { 0.1 }),
-            &done("a", false)
-        ),
-        Some(true)
-    );
+    assert_eq!(worse(&seconds(|s| if s > 30 { 0.2 } else { 0.1 }), &done("a", false)), Some(true));
     assert_eq!(worse(&seconds(|_| 0.5), &done("a", false)), Some(false));
 }
 
@@ -196,24 +124,10 @@ fn a_tally_adds_up() {
     let mut tally = Tally::default();
     assert_eq!(tally.time_ms(0.5), None);
     for time in [30, 10, 20, 40] {
-        let score = Score {
-            passed: true,
-            onset_to_verified_ms: Some(time),
-            ..Score::default()
-        };
+        let score = Score { passed: true, onset_to_verified_ms: Some(time), ..Score::default() };
         tally.add(&score);
     }
-    tally.add(&Score {
-        worse: 2,
-        wrong_target: true,
-        ..Score::default()
-    });
-    assert_eq!(
-        (tally.runs, tally.passed, tally.worse, tally.wrong_target),
-        (5, 4, 2, 1)
-    );
-    assert_eq!(
-        (tally.time_ms(0.5), tally.time_ms(0.95)),
-        (Some(20), Some(40))
-    );
+    tally.add(&Score { worse: 2, wrong_target: true, ..Score::default() });
+    assert_eq!((tally.runs, tally.passed, tally.worse, tally.wrong_target), (5, 4, 2, 1));
+    assert_eq!((tally.time_ms(0.5), tally.time_ms(0.95)), (Some(20), Some(40)));
 }

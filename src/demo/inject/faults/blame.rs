@@ -27,12 +27,7 @@ fn deep_cause(script: &mut Script<'_>) -> [&'static str; 2] {
         }
         3 => {
             script.blame("payments", "bad_config", "CARDNET_TIMEOUT_MS");
-            script.set(
-                "payments",
-                "CARDNET_TIMEOUT_MS",
-                "11",
-                "tighten acquirer timeout",
-            );
+            script.set("payments", "CARDNET_TIMEOUT_MS", "11", "tighten acquirer timeout");
             script.right_setting("payments", "CARDNET_TIMEOUT_MS");
             ["checkout", "gateway"]
         }
@@ -60,14 +55,8 @@ pub(super) fn misleading_alert(script: &mut Script<'_>) {
         script.harmless(&[victim.as_str()]);
     }
     script.wait(3_000, 5_000);
-    let service = if script.rng.chance(0.6) {
-        first
-    } else {
-        second
-    };
-    let name = *script
-        .rng
-        .pick(&["HighErrorRate", "ServiceDegraded", "LatencyObjectiveAtRisk"]);
+    let service = if script.rng.chance(0.6) { first } else { second };
+    let name = *script.rng.pick(&["HighErrorRate", "ServiceDegraded", "LatencyObjectiveAtRisk"]);
     script.truth.decoys.push(service.to_owned());
     script.moves.push(Move::Alert {
         name: name.to_owned(),
@@ -91,11 +80,7 @@ pub(super) fn innocent_deploy(script: &mut Script<'_>) {
     } else {
         let [first, second] = deep_cause(script);
         script.cause();
-        if script.rng.chance(0.6) {
-            first
-        } else {
-            second
-        }
+        if script.rng.chance(0.6) { first } else { second }
     };
     script.wait(300, 1_800);
     script.ship_harmless(innocent);

@@ -7,28 +7,18 @@ use crate::world::VOLUME;
 use serde_json::json;
 
 pub(super) fn freeze(script: &mut Script<'_>, victim: &str) {
-    script.moves.push(Move::Freeze {
-        workload: victim.to_owned(),
-        for_ms: None,
-    });
+    script.moves.push(Move::Freeze { workload: victim.to_owned(), for_ms: None });
     script.right_restart(victim);
 }
 
 pub(super) fn starve(script: &mut Script<'_>, victim: &str) {
     let (off_ms, on_ms) = (script.rng.whole(700, 1000), script.rng.whole(70, 120));
-    script.moves.push(Move::Starve {
-        workload: victim.to_owned(),
-        off_ms,
-        on_ms,
-        for_ms: None,
-    });
+    script.moves.push(Move::Starve { workload: victim.to_owned(), off_ms, on_ms, for_ms: None });
     script.right_restart(victim);
 }
 
 pub(super) fn dependency_down(script: &mut Script<'_>) {
-    let form = *script
-        .rng
-        .pick(&["frozen", "frozen", "frozen", "scaled-to-zero"]);
+    let form = *script.rng.pick(&["frozen", "frozen", "frozen", "scaled-to-zero"]);
     if form == "frozen" {
         let victim = *script.rng.pick(&["cache", "ledger", "payments", "catalog"]);
         script.blame(victim, "dependency_down", form);
@@ -51,9 +41,7 @@ pub(super) fn dependency_down(script: &mut Script<'_>) {
 }
 
 pub(super) fn dependency_latency(script: &mut Script<'_>) {
-    let form = *script
-        .rng
-        .pick(&["starved", "starved", "setting", "release"]);
+    let form = *script.rng.pick(&["starved", "starved", "setting", "release"]);
     match form {
         "starved" => {
             let victim = *script.rng.pick(&["cache", "ledger", "payments"]);
@@ -86,11 +74,7 @@ pub(super) fn dependency_latency(script: &mut Script<'_>) {
 
 pub(super) fn volume_full(script: &mut Script<'_>) {
     let volume_bytes = script.world.knobs.volume_bytes;
-    let fill = |share| Move::Fill {
-        workload: "ledger".to_owned(),
-        volume_bytes,
-        share,
-    };
+    let fill = |share| Move::Fill { workload: "ledger".to_owned(), volume_bytes, share };
     if script.rng.chance(0.6) {
         script.blame("ledger", "volume_full", "left-over-file");
         script.noise(2, &["ledger"]);
@@ -100,12 +84,7 @@ pub(super) fn volume_full(script: &mut Script<'_>) {
         script.blame("ledger", "volume_full", "retention-off");
         script.moves.push(fill(0.86));
         script.noise(1, &["ledger"]);
-        script.set(
-            "ledger",
-            "RETENTION_KB",
-            "off",
-            "keep everything for the auditors",
-        );
+        script.set("ledger", "RETENTION_KB", "off", "keep everything for the auditors");
         script.cause();
         script.wait(1_000, 4_000);
         script.harmless(&["ledger"]);
@@ -130,15 +109,7 @@ pub(super) fn wrong_scale(script: &mut Script<'_>) {
         "payments" => (demand / 0.6, "buy=0.6 search=0.1"),
         _ => (demand / 0.7, "buy=0.08 search=0.7"),
     };
-    script.blame(
-        victim,
-        "wrong_scale",
-        if shrunk {
-            "scaled-down"
-        } else {
-            "traffic-rises"
-        },
-    );
+    script.blame(victim, "wrong_scale", if shrunk { "scaled-down" } else { "traffic-rises" });
     script.noise(1, &[victim]);
     if shrunk {
         script.act(
@@ -149,12 +120,8 @@ pub(super) fn wrong_scale(script: &mut Script<'_>) {
         script.harmless(&[victim]);
         script.wait(500, 1_500);
     }
-    script.moves.push(Move::Client {
-        command: format!("traffic rate={:.0} {mix}", rate.min(190.0)),
-    });
+    script.moves.push(Move::Client { command: format!("traffic rate={:.0} {mix}", rate.min(190.0)) });
     script.cause();
     script.right_scale(victim, if shrunk { 2 } else { 3 });
-    script.right(
-        json!({"kind": "set_environment", "workload": victim, "set": {"WORKERS": {"$any": true}}}),
-    );
+    script.right(json!({"kind": "set_environment", "workload": victim, "set": {"WORKERS": {"$any": true}}}));
 }

@@ -9,69 +9,19 @@ use serde_json::json;
 
 /// Where, what, the wrong value, and why somebody thought it right.
 const WRONG: [(&str, &str, &str, &str); 13] = [
-    (
-        "checkout",
-        "PAYMENTS_TIMEOUT_MS",
-        "25",
-        "fail faster when payments is slow",
-    ),
-    (
-        "checkout",
-        "UPSTREAM_PAYMENTS",
-        "payments.shop.internal:8443",
-        "use the internal name",
-    ),
+    ("checkout", "PAYMENTS_TIMEOUT_MS", "25", "fail faster when payments is slow"),
+    ("checkout", "UPSTREAM_PAYMENTS", "payments.shop.internal:8443", "use the internal name"),
     ("checkout", "CURRENCY", "EURO", "spell the currency out"),
-    (
-        "checkout",
-        "REQUEST_TIMEOUT_MS",
-        "2",
-        "two seconds are enough",
-    ),
-    (
-        "checkout",
-        "LEDGER_TIMEOUT_MS",
-        "1",
-        "ledger answers within a second",
-    ),
-    (
-        "payments",
-        "MERCHANT_REGION",
-        "eu-central-1",
-        "align region names",
-    ),
-    (
-        "payments",
-        "FRAUD_DEPTH",
-        "36",
-        "stricter fraud rules for the season",
-    ),
-    (
-        "payments",
-        "CARDNET_TIMEOUT_MS",
-        "12",
-        "tighten acquirer timeout",
-    ),
+    ("checkout", "REQUEST_TIMEOUT_MS", "2", "two seconds are enough"),
+    ("checkout", "LEDGER_TIMEOUT_MS", "1", "ledger answers within a second"),
+    ("payments", "MERCHANT_REGION", "eu-central-1", "align region names"),
+    ("payments", "FRAUD_DEPTH", "36", "stricter fraud rules for the season"),
+    ("payments", "CARDNET_TIMEOUT_MS", "12", "tighten acquirer timeout"),
     ("catalog", "SEARCH_DEPTH", "70", "better search results"),
-    (
-        "gateway",
-        "CHECKOUT_TIMEOUT_MS",
-        "60",
-        "tighten timeouts at the edge",
-    ),
-    (
-        "gateway",
-        "UPSTREAM_CATALOG",
-        "127.0.0.1:9",
-        "catalog moved",
-    ),
+    ("gateway", "CHECKOUT_TIMEOUT_MS", "60", "tighten timeouts at the edge"),
+    ("gateway", "UPSTREAM_CATALOG", "127.0.0.1:9", "catalog moved"),
     ("gateway", "WORKERS", "1", "measure with a single worker"),
-    (
-        "gateway",
-        "UPSTREAM_CHECKOUT",
-        "checkout.shop.svc:8080",
-        "use the service name",
-    ),
+    ("gateway", "UPSTREAM_CHECKOUT", "checkout.shop.svc:8080", "use the service name"),
 ];
 
 pub(super) fn bad_value(script: &mut Script<'_>) {
@@ -111,9 +61,7 @@ fn sockets(script: &mut Script<'_>) {
     script.blame(victim, "handle_leak", "sockets");
     // Rare requests cannot leak more than one descriptor each.
     let per_mille = (per_mille as u64).min(1000);
-    script.ship(victim, |release, _| {
-        versions::leaking_sockets(release, per_mille)
-    });
+    script.ship(victim, |release, _| versions::leaking_sockets(release, per_mille));
     meanwhile(script, victim);
     script.right_rollback(victim);
     script.tolerate(json!({"kind": "restart_workload", "workload": victim}));
@@ -125,9 +73,7 @@ fn slow_leak(script: &mut Script<'_>) {
     let seconds = script.rng.range(70.0, 120.0) * script.pace();
     let bytes = 60.0 * 1024.0 * 1024.0 / (per_replica(script, victim) * seconds);
     script.blame(victim, "memory_leak", "slow");
-    script.ship(victim, |release, _| {
-        versions::hoarding(release, bytes as usize)
-    });
+    script.ship(victim, |release, _| versions::hoarding(release, bytes as usize));
     meanwhile(script, victim);
     script.right_rollback(victim);
     script.tolerate(json!({"kind": "restart_workload", "workload": victim}));
@@ -141,18 +87,9 @@ fn retention(script: &mut Script<'_>) {
     let volume = knobs.volume_bytes as f64;
     let share = ((volume - grows) / volume).clamp(0.3, 0.9);
     script.blame("ledger", "volume_full", "retention-off");
-    script.moves.push(Move::Fill {
-        workload: "ledger".to_owned(),
-        volume_bytes: knobs.volume_bytes,
-        share,
-    });
+    script.moves.push(Move::Fill { workload: "ledger".to_owned(), volume_bytes: knobs.volume_bytes, share });
     script.wait(1_000, 2_000);
-    script.set(
-        "ledger",
-        "RETENTION_KB",
-        "off",
-        "keep all orders until the audit is done",
-    );
+    script.set("ledger", "RETENTION_KB", "off", "keep all orders until the audit is done");
     meanwhile(script, "ledger");
     script.right_setting("ledger", "RETENTION_KB");
     script.right(json!({"kind": "resize_volume", "volume": VOLUME}));

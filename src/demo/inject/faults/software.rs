@@ -64,18 +64,14 @@ pub(super) fn memory_leak(script: &mut Script<'_>) {
     let bytes = 96.0 * 1024.0 * 1024.0 / (per_replica(script, victim) * seconds);
     script.blame(victim, "memory_leak", "by-release");
     surround(script, victim, |script| {
-        script.ship(victim, |release, _| {
-            versions::hoarding(release, bytes as usize)
-        });
+        script.ship(victim, |release, _| versions::hoarding(release, bytes as usize));
     });
     script.tolerate(json!({"kind": "restart_workload", "workload": victim}));
     script.tolerate(json!({"kind": "set_limits", "workload": victim}));
 }
 
 pub(super) fn crash_loop(script: &mut Script<'_>) {
-    let form = *script
-        .rng
-        .pick(&["after-a-while", "on-requests", "by-setting"]);
+    let form = *script.rng.pick(&["after-a-while", "on-requests", "by-setting"]);
     if form == "by-setting" {
         let (victim, key) = *script.rng.pick(&[
             ("payments", "KEY_REFRESH_S"),
@@ -85,12 +81,7 @@ pub(super) fn crash_loop(script: &mut Script<'_>) {
         let value = *script.rng.pick(&["0", "5m", "-1", "300s"]);
         script.blame(victim, "crash_loop", form);
         script.noise(1, &[victim]);
-        script.set(
-            victim,
-            key,
-            value,
-            "refresh more often, requested by the pricing team",
-        );
+        script.set(victim, key, value, "refresh more often, requested by the pricing team");
         script.cause();
         if script.rng.chance(0.6) {
             script.wait(800, 4_000);
@@ -99,9 +90,7 @@ pub(super) fn crash_loop(script: &mut Script<'_>) {
         script.right_setting(victim, key);
         return;
     }
-    let victim = *script
-        .rng
-        .pick(&["checkout", "payments", "catalog", "gateway"]);
+    let victim = *script.rng.pick(&["checkout", "payments", "catalog", "gateway"]);
     script.blame(victim, "crash_loop", form);
     surround(script, victim, |script| {
         script.ship(victim, |release, rng| {

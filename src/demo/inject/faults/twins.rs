@@ -36,9 +36,7 @@ pub(super) fn memory_that_stays(script: &mut Script<'_>) {
 pub(super) fn single_crash(script: &mut Script<'_>) {
     quiet(script, "one process dies once");
     let workload = *script.rng.pick(&["catalog", "payments", "checkout"]);
-    script.moves.push(Move::Kill {
-        workload: workload.to_owned(),
-    });
+    script.moves.push(Move::Kill { workload: workload.to_owned() });
     script.wait(3_000, 5_000);
 }
 
@@ -46,10 +44,7 @@ pub(super) fn hiccup(script: &mut Script<'_>) {
     quiet(script, "a dependency pauses once");
     let workload = *script.rng.pick(&["cache", "ledger", "payments"]);
     let for_ms = script.rng.whole(120, 240);
-    script.moves.push(Move::Freeze {
-        workload: workload.to_owned(),
-        for_ms: Some(for_ms),
-    });
+    script.moves.push(Move::Freeze { workload: workload.to_owned(), for_ms: Some(for_ms) });
     script.wait(3_000, 5_000);
 }
 
@@ -59,39 +54,24 @@ pub(super) fn collector_pauses(script: &mut Script<'_>) {
     let off_ms = script.rng.whole(50, 90);
     let for_ms = Some((9_000.0 * script.pace().max(0.4)) as u64);
     let workload = workload.to_owned();
-    script.moves.push(Move::Starve {
-        workload,
-        off_ms,
-        on_ms: 2_400,
-        for_ms,
-    });
+    script.moves.push(Move::Starve { workload, off_ms, on_ms: 2_400, for_ms });
 }
 
 pub(super) fn volume_fills_and_is_swept(script: &mut Script<'_>) {
     quiet(script, "a volume fills to a part and is swept");
     let (volume_bytes, share) = (script.world.knobs.volume_bytes, script.rng.range(0.6, 0.7));
-    script.moves.push(Move::Fill {
-        workload: "ledger".to_owned(),
-        volume_bytes,
-        share,
-    });
+    script.moves.push(Move::Fill { workload: "ledger".to_owned(), volume_bytes, share });
     script.wait(6_000, 9_000);
-    script.moves.push(Move::Sweep {
-        workload: "ledger".to_owned(),
-    });
+    script.moves.push(Move::Sweep { workload: "ledger".to_owned() });
 }
 
 pub(super) fn small_rush(script: &mut Script<'_>) {
     quiet(script, "a short rush within capacity");
     let traffic = script.world.traffic();
     let rate = traffic.rate * script.rng.range(1.25, 1.4);
-    script.moves.push(Move::Client {
-        command: format!("traffic rate={rate:.1}"),
-    });
+    script.moves.push(Move::Client { command: format!("traffic rate={rate:.1}") });
     script.wait(6_000, 9_000);
-    script.moves.push(Move::Client {
-        command: format!("traffic rate={:.1}", traffic.rate),
-    });
+    script.moves.push(Move::Client { command: format!("traffic rate={:.1}", traffic.rate) });
     script.act(
         json!({"kind": "scale_workload", "workload": "catalog", "replicas": 3}),
         "some more room before the weekend",
@@ -123,12 +103,7 @@ pub(super) fn busy_team(script: &mut Script<'_>) {
 pub(super) fn old_changes(script: &mut Script<'_>) {
     quiet(script, "settings changed and changed back");
     let key = "MERCHANT_REGION";
-    script.set(
-        "payments",
-        key,
-        "eu-2",
-        "second acquirer while the first is maintained",
-    );
+    script.set("payments", key, "eu-2", "second acquirer while the first is maintained");
     script.wait(6_000, 12_000);
     script.set("payments", key, "eu-1", "back to the first acquirer");
 }
@@ -142,7 +117,5 @@ pub(super) fn external_wobble(script: &mut Script<'_>) {
     };
     script.moves.push(Move::External { command });
     script.wait(6_000, 9_000);
-    script.moves.push(Move::External {
-        command: "ok".to_owned(),
-    });
+    script.moves.push(Move::External { command: "ok".to_owned() });
 }

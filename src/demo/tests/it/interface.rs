@@ -56,24 +56,14 @@ fn serve(platform: &Arc<Platform>, alerts: &Mutex<Vec<Value>>, stream: TcpStream
         (401, json!({"error": {"code": "unauthenticated"}}))
     };
     let text = answer.to_string();
-    let head = format!(
-        "HTTP/1.1 {status} X\r\ncontent-length: {}\r\n\r\n",
-        text.len()
-    );
+    let head = format!("HTTP/1.1 {status} X\r\ncontent-length: {}\r\n\r\n", text.len());
     let _ = reader.get_mut().write_all((head + &text).as_bytes());
 }
 
-fn answer(
-    platform: &Arc<Platform>,
-    alerts: &Mutex<Vec<Value>>,
-    first: &str,
-    body: &[u8],
-) -> (u16, Value) {
+fn answer(platform: &Arc<Platform>, alerts: &Mutex<Vec<Value>>, first: &str, body: &[u8]) -> (u16, Value) {
     let mut words = first.split(' ');
     let (method, path) = (words.next().unwrap(), words.next().unwrap());
-    let path = path
-        .strip_prefix("/api/v1/workspaces/shop/")
-        .unwrap_or_default();
+    let path = path.strip_prefix("/api/v1/workspaces/shop/").unwrap_or_default();
     match (method, path.split_once('?').map_or(path, |(path, _)| path)) {
         ("POST", "actions") => {
             let body: Value = serde_json::from_slice(body).unwrap();
@@ -83,16 +73,10 @@ fn answer(
             }
         }
         ("POST", "alerts") => {
-            alerts
-                .lock()
-                .unwrap()
-                .push(serde_json::from_slice(body).unwrap());
+            alerts.lock().unwrap().push(serde_json::from_slice(body).unwrap());
             (202, json!({}))
         }
-        ("GET", path) => match path
-            .strip_prefix("workloads/")
-            .and_then(|name| platform.show(name))
-        {
+        ("GET", path) => match path.strip_prefix("workloads/").and_then(|name| platform.show(name)) {
             Some(found) => (200, found),
             None => (404, json!({"error": {"code": "not_found"}})),
         },

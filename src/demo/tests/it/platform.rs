@@ -54,11 +54,7 @@ pub(crate) struct Platform {
 }
 
 fn folder_bytes(folder: &Path) -> u64 {
-    std::fs::read_dir(folder)
-        .unwrap()
-        .flatten()
-        .map(|e| e.metadata().map_or(0, |m| m.len()))
-        .sum()
+    std::fs::read_dir(folder).unwrap().flatten().map(|e| e.metadata().map_or(0, |m| m.len())).sum()
 }
 
 impl Platform {
@@ -96,25 +92,15 @@ impl Platform {
         let files = self.root.path().join(format!("{name}-{revision}"));
         std::fs::create_dir_all(&files).unwrap();
         for (file, body) in spec["files"].as_object().unwrap() {
-            std::fs::write(
-                files.join(file),
-                STANDARD.decode(body.as_str().unwrap()).unwrap(),
-            )
-            .unwrap();
+            std::fs::write(files.join(file), STANDARD.decode(body.as_str().unwrap()).unwrap()).unwrap();
         }
         let expand = |text: &str| {
             let mut text = text.replace("${files}", files.to_str().unwrap());
             for (peer, workload) in &state.workloads {
-                text = text.replace(
-                    &format!("${{addr:{peer}}}"),
-                    &format!("127.0.0.1:{}", workload.port),
-                );
+                text = text.replace(&format!("${{addr:{peer}}}"), &format!("127.0.0.1:{}", workload.port));
             }
             for volume in state.volumes.keys() {
-                text = text.replace(
-                    &format!("${{volume:{volume}}}"),
-                    self.volume(volume).to_str().unwrap(),
-                );
+                text = text.replace(&format!("${{volume:{volume}}}"), self.volume(volume).to_str().unwrap());
             }
             text
         };
@@ -127,14 +113,10 @@ impl Platform {
         for name in names {
             let workload = &guard.workloads[&name];
             let (spec, revision) = (workload.spec().clone(), workload.current);
-            let full = spec["volumes"]
-                .as_array()
-                .into_iter()
-                .flatten()
-                .any(|volume| {
-                    let volume = volume.as_str().unwrap();
-                    folder_bytes(&self.volume(volume)) >= guard.volumes[volume]
-                });
+            let full = spec["volumes"].as_array().into_iter().flatten().any(|volume| {
+                let volume = volume.as_str().unwrap();
+                folder_bytes(&self.volume(volume)) >= guard.volumes[volume]
+            });
             for at in 0..workload.slots.len() {
                 let start = {
                     let slot = &mut guard.workloads.get_mut(&name).unwrap().slots[at];
@@ -171,35 +153,23 @@ impl Platform {
             }
         }
         let now = Instant::now();
-        let slots = fresh.into_iter().map(|replica| Slot {
-            replica: Some(replica),
-            restarts: 0,
-            due: now,
-            probed: now,
-        });
+        let slots =
+            fresh.into_iter().map(|replica| Slot { replica: Some(replica), restarts: 0, due: now, probed: now });
         let slots: Vec<_> = slots.collect();
         let old = {
             let mut state = self.state.lock().unwrap();
             std::mem::replace(&mut state.workloads.get_mut(name).unwrap().slots, slots)
         };
-        let leaving: Vec<_> = old
-            .into_iter()
-            .filter_map(|slot| slot.replica)
-            .map(|replica| thread::spawn(|| replica.stop()))
-            .collect();
-        leaving
-            .into_iter()
-            .for_each(|thread| thread.join().unwrap());
+        let leaving: Vec<_> =
+            old.into_iter().filter_map(|slot| slot.replica).map(|replica| thread::spawn(|| replica.stop())).collect();
+        leaving.into_iter().for_each(|thread| thread.join().unwrap());
         Ok(())
     }
 
     fn revise(&self, name: &str, change: impl FnOnce(&mut Value)) -> Result<(), String> {
         {
             let mut state = self.state.lock().unwrap();
-            let workload = state
-                .workloads
-                .get_mut(name)
-                .ok_or(format!("no workload {name}"))?;
+            let workload = state.workloads.get_mut(name).ok_or(format!("no workload {name}"))?;
             let mut spec = workload.spec().clone();
             change(&mut spec);
             workload.revisions.push(spec);
@@ -217,11 +187,7 @@ impl Platform {
                 let volume = action["volume"].as_str().unwrap();
                 std::fs::create_dir_all(self.volume(volume)).unwrap();
                 let size = action["size_bytes"].as_u64().unwrap();
-                self.state
-                    .lock()
-                    .unwrap()
-                    .volumes
-                    .insert(volume.to_owned(), size);
+                self.state.lock().unwrap().volumes.insert(volume.to_owned(), size);
                 Ok(())
             }
             "deploy_workload" => {
@@ -234,9 +200,7 @@ impl Platform {
                 }
             }),
             "set_limits" => self.revise(&name, |spec| spec["limits"] = action["limits"].clone()),
-            "scale_workload" => {
-                self.revise(&name, |spec| spec["replicas"] = action["replicas"].clone())
-            }
+            "scale_workload" => self.revise(&name, |spec| spec["replicas"] = action["replicas"].clone()),
             "restart_workload" => self.roll(&name),
             "rollback_workload" => {
                 let to = action["revision"].as_u64().unwrap() as usize;
@@ -256,13 +220,7 @@ impl Platform {
         let port = free_port();
         let listener = TcpListener::bind(("127.0.0.1", port)).unwrap();
         let turn = Arc::new(AtomicUsize::new(0));
-        let workload = Workload {
-            port,
-            revisions: vec![json!({})],
-            current: 0,
-            slots: vec![],
-            turn,
-        };
+        let workload = Workload { port, revisions: vec![json!({})], current: 0, slots: vec![], turn };
         state.workloads.insert(name.to_owned(), workload);
         let (weak, name) = (Arc::downgrade(self), name.to_owned());
         thread::spawn(move || {
@@ -274,10 +232,7 @@ impl Platform {
                     return;
                 }
                 if let Some(port) = platform.choose(&name) {
-                    thread::Builder::new()
-                        .stack_size(96 * 1024)
-                        .spawn(move || relay(inbound, port))
-                        .unwrap();
+                    thread::Builder::new().stack_size(96 * 1024).spawn(move || relay(inbound, port)).unwrap();
                 }
             }
         });
@@ -289,16 +244,9 @@ impl Platform {
         let ready: Vec<u16> = workload
             .slots
             .iter()
-            .filter_map(|slot| {
-                slot.replica
-                    .as_ref()
-                    .filter(|replica| replica.ready)
-                    .map(|replica| replica.port)
-            })
+            .filter_map(|slot| slot.replica.as_ref().filter(|replica| replica.ready).map(|replica| replica.port))
             .collect();
-        ready
-            .get(workload.turn.fetch_add(1, Ordering::SeqCst) % ready.len().max(1))
-            .copied()
+        ready.get(workload.turn.fetch_add(1, Ordering::SeqCst) % ready.len().max(1)).copied()
     }
 
     /// What the interface shows of a workload.

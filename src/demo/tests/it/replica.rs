@@ -25,64 +25,30 @@ fn pid(child: &Child) -> Pid {
 }
 
 pub(crate) fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0")
-        .unwrap()
-        .local_addr()
-        .unwrap()
-        .port()
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
 
 impl Replica {
     /// `expand` replaces `${...}` other than `${port}`.
     pub(crate) fn start(spec: &Value, expand: &dyn Fn(&str) -> String, logs: &Path) -> Self {
         let port = free_port();
-        let expand =
-            |text: &Value| expand(text.as_str().unwrap()).replace("${port}", &port.to_string());
-        let command: Vec<String> = spec["command"]
-            .as_array()
-            .unwrap()
-            .iter()
-            .map(expand)
-            .collect();
-        let log = std::fs::OpenOptions::new()
-            .create(true)
-            .append(true)
-            .open(logs)
-            .unwrap();
+        let expand = |text: &Value| expand(text.as_str().unwrap()).replace("${port}", &port.to_string());
+        let command: Vec<String> = spec["command"].as_array().unwrap().iter().map(expand).collect();
+        let log = std::fs::OpenOptions::new().create(true).append(true).open(logs).unwrap();
         let child = Command::new("/bin/sh")
             .args(["-c", "trap '' XFSZ; exec \"$@\"", "sh"])
             .args(command)
             .env_clear()
-            .envs(
-                spec["env"]
-                    .as_object()
-                    .unwrap()
-                    .iter()
-                    .map(|(key, value)| (key, expand(value))),
-            )
+            .envs(spec["env"].as_object().unwrap().iter().map(|(key, value)| (key, expand(value))))
             .stdin(Stdio::null())
             .stdout(log.try_clone().unwrap())
             .stderr(log)
             .spawn()
             .unwrap();
         let files = spec["limits"]["open_files"].as_u64();
-        prlimit(
-            Some(pid(&child)),
-            Resource::Nofile,
-            Rlimit {
-                current: files,
-                maximum: files,
-            },
-        )
-        .unwrap();
+        prlimit(Some(pid(&child)), Resource::Nofile, Rlimit { current: files, maximum: files }).unwrap();
         let memory_bytes = spec["limits"]["memory_bytes"].as_u64().unwrap();
-        Self {
-            child,
-            port,
-            ready: false,
-            failures: 0,
-            memory_bytes,
-        }
+        Self { child, port, ready: false, failures: 0, memory_bytes }
     }
 
     pub(crate) fn pid(&self) -> u32 {
@@ -105,11 +71,7 @@ impl Replica {
             return Some(());
         };
         stream.set_read_timeout(Some(PROBE)).ok()?;
-        stream
-            .write_all(
-                format!("GET {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").as_bytes(),
-            )
-            .ok()?;
+        stream.write_all(format!("GET {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").as_bytes()).ok()?;
         let mut answer = [0; 12];
         stream.read_exact(&mut answer).ok()?;
         (&answer == b"HTTP/1.1 200").then_some(())
@@ -117,15 +79,8 @@ impl Replica {
 
     /// Resident memory above the limit ends it, as on the real platform.
     pub(crate) fn enforce_memory(&mut self) {
-        let status =
-            std::fs::read_to_string(format!("/proc/{}/status", self.pid())).unwrap_or_default();
-        let kib = status.lines().find_map(|line| {
-            line.strip_prefix("VmRSS:")?
-                .trim()
-                .strip_suffix(" kB")?
-                .parse()
-                .ok()
-        });
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid())).unwrap_or_default();
+        let kib = status.lines().find_map(|line| line.strip_prefix("VmRSS:")?.trim().strip_suffix(" kB")?.parse().ok());
         if kib.unwrap_or(0u64) * 1024 > self.memory_bytes {
             let _ = self.child.kill();
         }
@@ -133,10 +88,7 @@ impl Replica {
 
     /// No more bytes in files, or as many as it likes.
     pub(crate) fn limit_writes(&self, full: bool) {
-        let limit = Rlimit {
-            current: full.then_some(0),
-            maximum: None,
-        };
+        let limit = Rlimit { current: full.then_some(0), maximum: None };
         let _ = prlimit(Some(pid(&self.child)), Resource::Fsize, limit);
     }
 

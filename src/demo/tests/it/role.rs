@@ -29,19 +29,14 @@ impl<Line: DeserializeOwned + Send + 'static> Role<Line> {
                 if shown {
                     println!("{name} {line}");
                 }
-                let parsed =
-                    serde_json::from_str(&line).unwrap_or_else(|e| panic!("{name}: {e}: {line}"));
+                let parsed = serde_json::from_str(&line).unwrap_or_else(|e| panic!("{name}: {e}: {line}"));
                 if sender.send(parsed).is_err() {
                     return;
                 }
             }
         });
         let stdin = child.stdin.take();
-        Self {
-            child,
-            stdin,
-            lines,
-        }
+        Self { child, stdin, lines }
     }
 
     pub(crate) fn say(&mut self, line: &str) {
@@ -50,11 +45,7 @@ impl<Line: DeserializeOwned + Send + 'static> Role<Line> {
     }
 
     /// The first line for which `pick` gives something, within `patience`.
-    pub(crate) fn find<T>(
-        &self,
-        patience: Duration,
-        mut pick: impl FnMut(Line) -> Option<T>,
-    ) -> Result<T, String> {
+    pub(crate) fn find<T>(&self, patience: Duration, mut pick: impl FnMut(Line) -> Option<T>) -> Result<T, String> {
         let until = Instant::now() + patience;
         loop {
             let left = until.saturating_duration_since(Instant::now());

@@ -5,9 +5,7 @@
 use crate::interface::{Interface, TOKEN};
 use crate::platform::Platform;
 use crate::role::Role;
-use opsward_demo::driver::lines::{
-    ClientLine, Expect, ExternalLine, InjectorLine, Quality, Truth, Verdict,
-};
+use opsward_demo::driver::lines::{ClientLine, Expect, ExternalLine, InjectorLine, Quality, Truth, Verdict};
 use opsward_demo::world::{ENTRY, Place, World};
 use serde_json::{Value, json};
 use std::io::Write;
@@ -48,11 +46,7 @@ impl Stage {
         let platform = Platform::start();
         let world = World::new(seed);
         let program = std::env::current_exe().unwrap().display().to_string();
-        let place = Place {
-            program,
-            external: listen,
-            redis: Place::find_redis(),
-        };
+        let place = Place { program, external: listen, redis: Place::find_redis() };
         for action in world.actions(&place) {
             platform.act(&action)?;
         }
@@ -84,26 +78,12 @@ impl Stage {
         token.write_all(TOKEN.as_bytes()).unwrap();
         let token_path = token.path().display().to_string();
         let interface = Interface::start(&platform);
-        let stage = Self {
-            platform,
-            interface,
-            control,
-            client,
-            shown,
-            _external: external,
-            _token: token,
-            token_path,
-        };
+        let stage =
+            Self { platform, interface, control, client, shown, _external: external, _token: token, token_path };
         Ok((stage, baseline))
     }
 
-    fn acts(
-        &mut self,
-        name: &str,
-        seed: u64,
-        pace: f64,
-        baseline: &Quality,
-    ) -> Result<String, String> {
+    fn acts(&mut self, name: &str, seed: u64, pace: f64, baseline: &Quality) -> Result<String, String> {
         if baseline.success_ratio < 0.99 {
             return Err(format!("the shop is not healthy by itself: {baseline:?}"));
         }
@@ -113,21 +93,18 @@ impl Stage {
         if twin.expect != Expect::Quiet {
             return Err(format!("a twin expects quiet: {twin:?}"));
         }
-        self.until(true, Duration::from_secs(20))
-            .map_err(|e| format!("healthy twin ({}): {e}", twin.variant))?;
+        self.until(true, Duration::from_secs(20)).map_err(|e| format!("healthy twin ({}): {e}", twin.variant))?;
         let (truth, player) = self.play(name, seed, pace, false)?;
         let what = format!("{}/{}", truth.victim, truth.variant);
         let broken = Instant::now();
-        self.until(false, SHOWS_WITHIN)
-            .map_err(|e| format!("{what} does not show: {e}"))?;
+        self.until(false, SHOWS_WITHIN).map_err(|e| format!("{what} does not show: {e}"))?;
         let shown_after = broken.elapsed();
         if name == "misleading-alert" && self.interface.alerts.lock().unwrap().len() < 2 {
             return Err("no alert arrived".to_owned());
         }
         self.repair(&truth)?;
         let repaired = Instant::now();
-        self.until(true, SHOWS_WITHIN)
-            .map_err(|e| format!("{what}: repair does not help: {e}"))?;
+        self.until(true, SHOWS_WITHIN).map_err(|e| format!("{what}: repair does not help: {e}"))?;
         player.finish();
         Ok(format!(
             "{what} shown after {:.1} s, well {:.1} s after repair, {:.1} s in all",
@@ -138,13 +115,7 @@ impl Stage {
     }
 
     /// Plays until the injector has done everything; passes lines on to the client.
-    fn play(
-        &mut self,
-        name: &str,
-        seed: u64,
-        pace: f64,
-        twin: bool,
-    ) -> Result<(Truth, Role<InjectorLine>), String> {
+    fn play(&mut self, name: &str, seed: u64, pace: f64, twin: bool) -> Result<(Truth, Role<InjectorLine>), String> {
         let (seed, pace) = (seed.to_string(), pace.to_string());
         let mut args = vec![
             "__demo-inject",
@@ -214,10 +185,7 @@ impl Stage {
             control.write_all(b"ok\n").unwrap();
             return Ok(());
         }
-        let pattern = truth
-            .right_actions
-            .first()
-            .ok_or("nothing would be right")?;
+        let pattern = truth.right_actions.first().ok_or("nothing would be right")?;
         let action = self.concrete(pattern, &truth.victim);
         if !opsward_demo::driver::score::right(truth, &action) {
             return Err(format!("the repair does not fit its own pattern: {action}"));
