@@ -1,63 +1,12 @@
-//! How a worker ends. Leaves by `_exit`, because the usual way out makes system calls that the filter refuses.
+//! Leaves by `_exit`, because the usual way out makes system calls that the filter refuses.
 
-/// Reason of an exit, as its code. Any other code, or a signal, is not the worker's own choice.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(u8)]
-pub enum ExitReason {
-    /// The run ended and its last frame is sent; as a probe: the forbidden thing worked.
-    Finished = 0,
-    /// As a probe: the kernel refused the thing with an error.
-    Refused = 80,
-    /// Arguments that are not those of a worker.
-    Usage = 81,
-    /// The environment was not empty.
-    Environment = 82,
-    /// Standard input was not a socket, or could not be moved.
-    Socket = 83,
-    /// A resource limit could not be set.
-    Limits = 84,
-    /// Privileges could not be given up.
-    Privileges = 85,
-    /// Landlock is absent or not fully enforced.
-    Landlock = 86,
-    /// The system call filter could not be built or loaded.
-    Filter = 87,
-    /// The broker broke the protocol.
-    Protocol = 88,
-    /// The broker closed the socket.
-    BrokerGone = 89,
-    /// The interpreter panicked.
-    Panic = 90,
-}
+use opsward_wire::ExitReason;
 
-impl ExitReason {
-    const ALL: [Self; 12] = [
-        Self::Finished,
-        Self::Refused,
-        Self::Usage,
-        Self::Environment,
-        Self::Socket,
-        Self::Limits,
-        Self::Privileges,
-        Self::Landlock,
-        Self::Filter,
-        Self::Protocol,
-        Self::BrokerGone,
-        Self::Panic,
-    ];
-
-    /// The reason with this exit code.
-    #[must_use]
-    pub fn from_code(code: i32) -> Option<Self> {
-        Self::ALL.into_iter().find(|reason| i32::from(*reason as u8) == code)
-    }
-
-    /// Ends the process.
-    pub(crate) fn leave(self) -> ! {
-        #[allow(unsafe_code, reason = "no safe wrapper leaves without running exit code")]
-        // SAFETY: `_exit` takes a plain number, does not return and leaves nothing to be used afterwards.
-        unsafe {
-            libc::_exit(i32::from(self as u8))
-        }
+/// Ends the process for this reason.
+pub(crate) fn leave(reason: ExitReason) -> ! {
+    #[allow(unsafe_code, reason = "no safe wrapper leaves without running exit code")]
+    // SAFETY: `_exit` takes a plain number, does not return and leaves nothing to be used afterwards.
+    unsafe {
+        libc::_exit(reason.code())
     }
 }

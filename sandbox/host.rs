@@ -5,11 +5,13 @@ use std::cell::{Cell, RefCell};
 use std::fs::File;
 use std::rc::Rc;
 
-use opsward_wire::{FailKind, FromWorker, Outcome, RunLimits, ToWorker, WireError, read_frame, write_frame};
+use opsward_wire::{
+    ExitReason, FailKind, FromWorker, Outcome, RunLimits, ToWorker, WireError, read_frame, write_frame,
+};
 use rhai::{Dynamic, Engine, EvalAltResult, Map, Position};
 use serde_json::Value;
 
-use crate::exit::ExitReason;
+use crate::exit::leave;
 use crate::value::{Step, arguments_to_json, to_dynamic};
 
 /// Ceiling of calls in one run, whatever the broker allows.
@@ -33,8 +35,8 @@ impl Channel {
     pub(crate) fn receive(&mut self) -> ToWorker {
         match read_frame(&mut &*self.socket) {
             Ok(Some(frame)) => frame,
-            Ok(None) | Err(WireError::Socket(_) | WireError::Truncated) => ExitReason::BrokerGone.leave(),
-            Err(_) => ExitReason::Protocol.leave(),
+            Ok(None) | Err(WireError::Socket(_) | WireError::Truncated) => leave(ExitReason::BrokerGone),
+            Err(_) => leave(ExitReason::Protocol),
         }
     }
 
@@ -44,7 +46,7 @@ impl Channel {
     /// [`WireError::Oversized`] or [`WireError::Malformed`]: nothing was sent then.
     pub(crate) fn send(&mut self, frame: &FromWorker) -> Result<(), WireError> {
         match write_frame(&mut &*self.socket, frame) {
-            Err(WireError::Socket(_)) => ExitReason::BrokerGone.leave(),
+            Err(WireError::Socket(_)) => leave(ExitReason::BrokerGone),
             other => other,
         }
     }
@@ -114,10 +116,10 @@ impl Host {
             return Err(self.terminated(FailKind::BadValue, error.to_string()));
         }
         let ToWorker::Reply { seq: answered, outcome } = self.channel.borrow_mut().receive() else {
-            ExitReason::Protocol.leave()
+            leave(ExitReason::Protocol)
         };
         if answered != seq {
-            ExitReason::Protocol.leave();
+            leave(ExitReason::Protocol);
         }
         match outcome {
             Outcome::Value(value) => Ok(to_dynamic(value)),

@@ -7,12 +7,10 @@ mod limits;
 use std::fs::File;
 
 pub use filter::ALLOWED_SYSCALLS;
-use opsward_wire::{Attestation, PROTOCOL_VERSION};
+use opsward_wire::{Attestation, ExitReason, PROTOCOL_VERSION};
 use rustix::io::fcntl_dupfd_cloexec;
 use rustix::process::{DumpableBehavior, Signal, set_dumpable_behavior, set_parent_process_death_signal};
 use rustix::thread::{CapabilitySet, CapabilitySets, set_capabilities, set_no_new_privs};
-
-use crate::exit::ExitReason;
 
 /// The only descriptor of a worker.
 pub(crate) const SOCKET_FD: i32 = 3;

@@ -12,7 +12,5 @@ mod run;
 mod source;
 mod value;
 
-pub use exit::ExitReason;
 pub use jail::ALLOWED_SYSCALLS;
-pub use probe::{Control, PROBES, Probe};
-pub use role::{NO_JAIL_FLAG, PROBE_FLAG, role_main};
+pub use role::role_main;

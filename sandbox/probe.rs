@@ -5,77 +5,57 @@ mod attempts;
 
 use std::io;
 
-use crate::exit::ExitReason;
+use opsward_wire::ExitReason;
+
 use crate::jail::{self, Layer};
 use attempts as attempt;
 
-/// What the control of a probe must show.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Control {
-    /// Outside the jail the thing works on every host; otherwise the probe proves nothing.
-    MustWork,
-    /// The host itself may refuse it, for instance in a container. The probe then still has to fail.
-    HostMayRefuse,
-}
+/// A forbidden thing.
+type Attempt = fn() -> io::Result<()>;
 
-/// One forbidden thing.
-#[derive(Clone, Copy, Debug)]
-pub struct Probe {
-    /// Name on the command line and in reports.
-    pub name: &'static str,
-    /// What its control must show.
-    pub control: Control,
-    layer: Layer,
-    attempt: fn() -> io::Result<()>,
+/// The probe of this name: what it tries, and the layer that must stop it.
+fn find(name: &str) -> Option<(Layer, Attempt)> {
+    let probe: (Layer, Attempt) = match name {
+        "landlock_open_file" => (Layer::Landlock, attempt::open_file),
+        "limits_address_space" => (Layer::Limits, attempt::much_memory),
+        "limits_new_descriptor" => (Layer::Limits, attempt::duplicate_descriptor),
+        "descriptors_inherited" => (Layer::Descriptors, attempt::inherited_descriptor),
+        "filter_open_file" => (Layer::Filter, attempt::open_file),
+        "open_file" => (Layer::All, attempt::open_file),
+        "open_own_memory" => (Layer::All, attempt::open_own_memory),
+        "read_other_descriptor" => (Layer::All, attempt::read_other_descriptor),
+        "write_other_descriptor" => (Layer::All, attempt::write_other_descriptor),
+        "receive_descriptor" => (Layer::All, attempt::receive_message),
+        "socket_inet" => (Layer::All, attempt::socket_inet),
+        "socket_unix" => (Layer::All, attempt::socket_unix),
+        "fork" => (Layer::All, attempt::fork),
+        "exec" => (Layer::All, attempt::exec),
+        "map_executable" => (Layer::All, attempt::map_executable),
+        "make_executable" => (Layer::All, attempt::make_executable),
+        "memory_file" => (Layer::All, attempt::memory_file),
+        "signal_parent" => (Layer::All, attempt::signal_parent),
+        "signal_everyone" => (Layer::All, attempt::signal_everyone),
+        "trace" => (Layer::All, attempt::trace),
+        "undo_dumpable" => (Layer::All, attempt::undo_dumpable),
+        "second_filter" => (Layer::All, attempt::second_filter),
+        "raise_limit" => (Layer::All, attempt::raise_limit),
+        "sleep" => (Layer::All, attempt::sleep),
+        "socket_netlink" => (Layer::All, attempt::socket_netlink),
+        "socket_vsock" => (Layer::All, attempt::socket_vsock),
+        "io_uring" => (Layer::All, attempt::io_uring),
+        "read_process_memory" => (Layer::All, attempt::read_process_memory),
+        "userfault" => (Layer::All, attempt::userfault),
+        "bpf" => (Layer::All, attempt::bpf),
+        "perf_event" => (Layer::All, attempt::perf_event),
+        "keyring" => (Layer::All, attempt::keyring),
+        "new_namespace" => (Layer::All, attempt::new_namespace),
+        "process_descriptor" => (Layer::All, attempt::process_descriptor),
+        "foreign_call_table" => (Layer::All, attempt::foreign_call_table),
+        "legacy_entry" => (Layer::All, attempt::legacy_entry),
+        _ => return None,
+    };
+    Some(probe)
 }
-
-const fn probe(name: &'static str, layer: Layer, attempt: fn() -> io::Result<()>) -> Probe {
-    Probe { name, control: Control::MustWork, layer, attempt }
-}
-
-const fn rare(name: &'static str, attempt: fn() -> io::Result<()>) -> Probe {
-    Probe { name, control: Control::HostMayRefuse, layer: Layer::All, attempt }
-}
-
-/// All probes. In the jail each must end killed by the filter or [`ExitReason::Refused`].
-pub const PROBES: &[Probe] = &[
-    probe("landlock_open_file", Layer::Landlock, attempt::open_file),
-    probe("limits_address_space", Layer::Limits, attempt::much_memory),
-    probe("limits_new_descriptor", Layer::Limits, attempt::duplicate_descriptor),
-    probe("descriptors_inherited", Layer::Descriptors, attempt::inherited_descriptor),
-    probe("filter_open_file", Layer::Filter, attempt::open_file),
-    probe("open_file", Layer::All, attempt::open_file),
-    probe("open_own_memory", Layer::All, attempt::open_own_memory),
-    probe("read_other_descriptor", Layer::All, attempt::read_other_descriptor),
-    probe("write_other_descriptor", Layer::All, attempt::write_other_descriptor),
-    probe("receive_descriptor", Layer::All, attempt::receive_message),
-    probe("socket_inet", Layer::All, attempt::socket_inet),
-    probe("socket_unix", Layer::All, attempt::socket_unix),
-    probe("fork", Layer::All, attempt::fork),
-    probe("exec", Layer::All, attempt::exec),
-    probe("map_executable", Layer::All, attempt::map_executable),
-    probe("make_executable", Layer::All, attempt::make_executable),
-    probe("memory_file", Layer::All, attempt::memory_file),
-    probe("signal_parent", Layer::All, attempt::signal_parent),
-    probe("signal_everyone", Layer::All, attempt::signal_everyone),
-    probe("trace", Layer::All, attempt::trace),
-    probe("undo_dumpable", Layer::All, attempt::undo_dumpable),
-    probe("second_filter", Layer::All, attempt::second_filter),
-    probe("raise_limit", Layer::All, attempt::raise_limit),
-    probe("sleep", Layer::All, attempt::sleep),
-    rare("socket_netlink", attempt::socket_netlink),
-    rare("socket_vsock", attempt::socket_vsock),
-    rare("io_uring", attempt::io_uring),
-    rare("read_process_memory", attempt::read_process_memory),
-    rare("userfault", attempt::userfault),
-    rare("bpf", attempt::bpf),
-    rare("perf_event", attempt::perf_event),
-    rare("keyring", attempt::keyring),
-    rare("new_namespace", attempt::new_namespace),
-    rare("process_descriptor", attempt::process_descriptor),
-    rare("foreign_call_table", attempt::foreign_call_table),
-    rare("legacy_entry", attempt::legacy_entry),
-];
 
 /// Prefix of a probe that makes the system call with the number after it, with zero arguments.
 const SYSCALL_PREFIX: &str = "syscall:";
@@ -88,17 +68,13 @@ pub(crate) fn try_in_jail(name: &str) -> ExitReason {
             Err(_) => ExitReason::Usage,
         };
     }
-    find(name).map_or(ExitReason::Usage, |probe| in_jail(probe.layer, probe.attempt))
+    find(name).map_or(ExitReason::Usage, |(layer, attempt)| in_jail(layer, attempt))
 }
 
 /// Tries the probe of this name with no jail at all.
 pub(crate) fn try_outside(name: &str) -> ExitReason {
     attempt::prepare();
-    find(name).map_or(ExitReason::Usage, |probe| outcome((probe.attempt)()))
-}
-
-fn find(name: &str) -> Option<&'static Probe> {
-    PROBES.iter().find(|probe| probe.name == name)
+    find(name).map_or(ExitReason::Usage, |(_, attempt)| outcome(attempt()))
 }
 
 fn in_jail(layer: Layer, attempt: impl FnOnce() -> io::Result<()>) -> ExitReason {
@@ -116,4 +92,20 @@ fn in_jail(layer: Layer, attempt: impl FnOnce() -> io::Result<()>) -> ExitReason
 
 fn outcome(attempted: io::Result<()>) -> ExitReason {
     if attempted.is_ok() { ExitReason::Finished } else { ExitReason::Refused }
+}
+
+#[cfg(test)]
+mod tests {
+    use opsward_wire::PROBES;
+
+    use super::*;
+
+    #[test]
+    fn every_announced_probe_exists_once() {
+        for (at, (name, _)) in PROBES.iter().enumerate() {
+            assert!(find(name).is_some(), "{name}");
+            assert!(PROBES[..at].iter().all(|(earlier, _)| earlier != name), "{name} twice");
+        }
+        assert!(find("").is_none());
+    }
 }

@@ -3,18 +3,12 @@
 
 use std::process::ExitCode;
 
-use opsward_wire::FromWorker;
+use opsward_wire::{ExitReason, FromWorker, NO_JAIL_FLAG, PROBE_FLAG};
 
-use crate::exit::ExitReason;
+use crate::exit::leave;
 use crate::host::Channel;
 use crate::jail::{self, Layer};
 use crate::{engine, probe, run};
-
-/// Argument that names a probe to try instead of serving a run.
-pub const PROBE_FLAG: &str = "--probe";
-
-/// Argument that leaves the jail away, for the control of a probe. Refused for a run.
-pub const NO_JAIL_FLAG: &str = "--no-jail";
 
 /// Argument that lowers the Landlock ABI to that of an older kernel.
 const LANDLOCK_ABI_FLAG: &str = "--landlock-abi";
@@ -29,34 +23,34 @@ pub fn role_main(args: &[String]) -> ExitCode {
         [] => serve(None),
         [LANDLOCK_ABI_FLAG, abi] => match abi.parse() {
             Ok(abi) => serve(Some(abi)),
-            Err(_) => ExitReason::Usage.leave(),
+            Err(_) => leave(ExitReason::Usage),
         },
-        [PROBE_FLAG, name] => probe::try_in_jail(name).leave(),
-        [PROBE_FLAG, name, NO_JAIL_FLAG] => probe::try_outside(name).leave(),
-        _ => ExitReason::Usage.leave(),
+        [PROBE_FLAG, name] => leave(probe::try_in_jail(name)),
+        [PROBE_FLAG, name, NO_JAIL_FLAG] => leave(probe::try_outside(name)),
+        _ => leave(ExitReason::Usage),
     }
 }
 
 fn serve(landlock_abi: Option<u32>) -> ! {
     if std::env::vars_os().next().is_some() {
-        ExitReason::Environment.leave();
+        leave(ExitReason::Environment);
     }
-    let socket = jail::take_socket().unwrap_or_else(|reason| reason.leave());
+    let socket = jail::take_socket().unwrap_or_else(|reason| leave(reason));
     quiet_crashes();
     // All that allocates much or needs the kernel is done before the lock-down and before a run waits for it.
     let engine = engine::bounded();
-    let attestation = jail::lock(Layer::All, landlock_abi).unwrap_or_else(|reason| reason.leave());
+    let attestation = jail::lock(Layer::All, landlock_abi).unwrap_or_else(|reason| leave(reason));
     let mut channel = Channel::new(socket);
     if channel.send(&FromWorker::Ready { attestation }).is_err() {
-        ExitReason::Protocol.leave();
+        leave(ExitReason::Protocol);
     }
     run::serve(engine, channel);
-    ExitReason::Finished.leave()
+    leave(ExitReason::Finished)
 }
 
 /// A crash must not try to print: there is no descriptor for it and the filter would hide the cause.
 fn quiet_crashes() {
-    std::panic::set_hook(Box::new(|_| ExitReason::Panic.leave()));
+    std::panic::set_hook(Box::new(|_| leave(ExitReason::Panic)));
     for signal in [libc::SIGSEGV, libc::SIGBUS] {
         #[allow(unsafe_code, reason = "the standard library has no way to give up its own signal handler")]
         // SAFETY: single-threaded, and the default action runs no code of this process.

@@ -2,23 +2,17 @@
 
 use std::rc::Rc;
 
-use opsward_wire::{FailKind, FromWorker, ToWorker};
+use opsward_wire::{ExitReason, FailKind, FromWorker, ToWorker, check_names};
 use rhai::{AST, Dynamic, Engine, EvalAltResult, ParseErrorType, Position, Scope};
 use serde_json::Value;
 
-use crate::exit::ExitReason;
+use crate::exit::leave;
 use crate::host::{Channel, Host, register_query, register_step};
 use crate::value::{Step, result_to_json, to_dynamic};
 use crate::{engine, source};
 
 /// Longest message of a failure, in characters.
 const MAX_MESSAGE_CHARS: usize = 400;
-
-/// Most observations, and most step constructors, that a run may be offered.
-const MAX_NAMES: usize = 256;
-
-/// Longest name of a function, in bytes.
-const MAX_NAME_BYTES: usize = 64;
 
 /// A run that ended without a value.
 struct Failure {
@@ -30,10 +24,10 @@ struct Failure {
 /// Waits for the run, does it and sends its last frame.
 pub(crate) fn serve(engine: Engine, mut channel: Channel) {
     let ToWorker::Run { source, input, queries, steps, limits } = channel.receive() else {
-        ExitReason::Protocol.leave()
+        leave(ExitReason::Protocol)
     };
-    if !names_are_sound(&queries, &steps) {
-        ExitReason::Protocol.leave();
+    if check_names(&queries, &steps).is_err() {
+        leave(ExitReason::Protocol);
     }
     let host = Host::new(channel, limits);
     let last = match run(engine, &host, &source, input, &queries, &steps) {
@@ -90,21 +84,6 @@ fn result(value: &Dynamic) -> Result<Value, Failure> {
         message: format!("the result: {fault}"),
         line: None,
     })
-}
-
-/// Names that the parser can call, each once: a query and a step of one name would hide each other.
-fn names_are_sound(queries: &[String], steps: &[String]) -> bool {
-    let sound = |name: &str| {
-        name.len() <= MAX_NAME_BYTES
-            && name.starts_with(|c: char| c.is_ascii_lowercase())
-            && name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_')
-    };
-    let mut names: Vec<&str> = queries.iter().chain(steps).map(String::as_str).collect();
-    names.sort_unstable();
-    queries.len() <= MAX_NAMES
-        && steps.len() <= MAX_NAMES
-        && names.iter().all(|name| sound(name))
-        && names.windows(2).all(|pair| pair[0] != pair[1])
 }
 
 fn refuse_redefinitions(ast: &AST, queries: &[String], steps: &[String]) -> Result<(), Failure> {

@@ -139,7 +139,7 @@ pub(super) fn socket_vsock() -> Result<()> {
 
 pub(super) fn fork() -> Result<()> {
     if call(libc::SYS_clone, [word(libc::SIGCHLD), 0, 0, 0, 0, 0])? == 0 {
-        crate::ExitReason::Finished.leave();
+        crate::exit::leave(opsward_wire::ExitReason::Finished);
     }
     Ok(())
 }

@@ -1,8 +1,8 @@
 //! The jail from outside: every probe with its control, the full system call sweep, and what the kernel
 //! itself says about a locked-down worker.
 
-use opsward_sandbox::{ALLOWED_SYSCALLS, Control, ExitReason, NO_JAIL_FLAG, PROBE_FLAG, PROBES};
-use opsward_wire::PROTOCOL_VERSION;
+use opsward_sandbox::ALLOWED_SYSCALLS;
+use opsward_wire::{Control, ExitReason, NO_JAIL_FLAG, PROBE_FLAG, PROBES, PROTOCOL_VERSION};
 
 use crate::Test;
 use crate::worker::{Death, Ending, Worker, run_frame};
@@ -18,14 +18,14 @@ pub(crate) const TESTS: &[Test] = &[
 const KILLED_BY_FILTER: Death = Death::Signal(libc::SIGSYS);
 
 fn probes_are_stopped_and_their_controls_are_not() {
-    for probe in PROBES {
-        let jailed = Worker::start(&[PROBE_FLAG, probe.name]).death();
-        let control = Worker::start(&[PROBE_FLAG, probe.name, NO_JAIL_FLAG]).death();
+    for (name, control_must) in PROBES {
+        let jailed = Worker::start(&[PROBE_FLAG, name]).death();
+        let control = Worker::start(&[PROBE_FLAG, name, NO_JAIL_FLAG]).death();
         let stopped = matches!(jailed, KILLED_BY_FILTER | Death::Left(ExitReason::Refused));
-        assert!(stopped, "{} in the jail: {jailed:?}", probe.name);
-        match probe.control {
-            Control::MustWork => assert_eq!(control, Death::Left(ExitReason::Finished), "{} outside", probe.name),
-            Control::HostMayRefuse => println!("probe {}: control {control:?}", probe.name),
+        assert!(stopped, "{} in the jail: {jailed:?}", name);
+        match control_must {
+            Control::MustWork => assert_eq!(control, Death::Left(ExitReason::Finished), "{} outside", name),
+            Control::HostMayRefuse => println!("probe {}: control {control:?}", name),
         }
     }
 }

@@ -2,8 +2,7 @@
 
 use std::net::Shutdown;
 
-use opsward_sandbox::ExitReason;
-use opsward_wire::{FromWorker, MAX_FRAME_BYTES, Outcome, RunLimits, ToWorker};
+use opsward_wire::{ExitReason, FromWorker, MAX_FRAME_BYTES, Outcome, RunLimits, ToWorker};
 use serde_json::json;
 
 use crate::Test;

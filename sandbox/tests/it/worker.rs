@@ -7,9 +7,9 @@ use std::os::unix::process::ExitStatusExt;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::Duration;
 
-use opsward_sandbox::ExitReason;
 use opsward_wire::{
-    Attestation, FailKind, FromWorker, Outcome, RunLimits, Session, ToWorker, WireError, read_frame, write_frame,
+    Attestation, ExitReason, FailKind, FromWorker, Outcome, RunLimits, Session, ToWorker, WireError, read_frame,
+    write_frame,
 };
 use serde_json::{Value, json};
 
