@@ -6,15 +6,16 @@ use crate::{FromWorker, WireError};
 ///
 /// Every frame of the worker goes through [`Session::accept`], every reply through
 /// [`Session::reply`]; the first error means that the worker is to be killed.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Session {
     state: State,
     calls: u32,
     call_limit: u32,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 enum State {
+    #[default]
     Starting,
     Ready,
     Running,
@@ -35,13 +36,13 @@ impl State {
 }
 
 impl Session {
-    /// A worker that has not said anything yet. Its run may make up to `call_limit` calls.
+    /// A worker that has not said anything yet.
     #[must_use]
-    pub fn new(call_limit: u32) -> Self {
-        Self { state: State::Starting, calls: 0, call_limit }
+    pub fn new() -> Self {
+        Self::default()
     }
 
-    /// Notes that the run is sent, and what it may call.
+    /// Notes that the run is sent; it may make up to `call_limit` calls.
     ///
     /// # Errors
     /// [`WireError::OutOfOrder`] unless the worker is ready and has no run yet.
@@ -132,7 +133,7 @@ mod tests {
     }
 
     fn running() -> Session {
-        let mut session = Session::new(0);
+        let mut session = Session::new();
         session.accept(&ready()).unwrap();
         session.run(2).unwrap();
         session
@@ -184,11 +185,11 @@ mod tests {
     fn frames_out_of_order_are_refused() {
         let fail = FromWorker::Fail { kind: FailKind::Runtime, message: String::new(), line: None };
         for frame in [call(1), done(), fail] {
-            assert!(Session::new(1).accept(&frame).is_err(), "{} before ready", frame.kind());
+            assert!(Session::new().accept(&frame).is_err(), "{} before ready", frame.kind());
         }
         assert!(running().accept(&ready()).is_err(), "two readies");
         assert!(running().run(1).is_err(), "two runs");
-        assert!(Session::new(1).run(1).is_err(), "a run before ready");
+        assert!(Session::new().run(1).is_err(), "a run before ready");
         assert!(running().reply().is_err(), "a reply without a call");
         let mut session = running();
         session.accept(&done()).unwrap();

@@ -110,7 +110,7 @@ impl Worker {
 
     /// Serves a run to its end in the order that the broker enforces.
     pub(crate) fn serve(&mut self, run: &ToWorker, mut answer: impl FnMut(&str, Value) -> Outcome) -> Ending {
-        let mut session = Session::new(0);
+        let mut session = Session::new();
         let attestation = self.expect_ready();
         session.accept(&FromWorker::Ready { attestation }).unwrap();
         self.send(run);

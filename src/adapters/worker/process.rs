@@ -1,0 +1,132 @@
+//! One worker process: started with an empty environment and one socket, killed and reaped by its handle.
+
+use std::io;
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
+use std::os::unix::process::ExitStatusExt;
+use std::path::PathBuf;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::mpsc::Sender;
+use std::time::Duration;
+
+use opsward_wire::{Attestation, ExitReason, FromWorker, PROTOCOL_VERSION, Session, read_frame};
+use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
+use tokio::io::unix::AsyncFd;
+
+/// How to start a worker.
+#[derive(Clone, Debug)]
+pub(crate) struct Launch {
+    /// The executable.
+    pub(crate) program: PathBuf,
+    /// Arguments that select the worker role.
+    pub(crate) role: Vec<String>,
+}
+
+impl Launch {
+    /// Starts a process with the role's and these arguments. Returns this end of its socket.
+    ///
+    /// The kernel kills it when the calling *thread* ends, so call from one that lives long enough.
+    pub(crate) fn start(&self, args: &[&str]) -> io::Result<(Child, UnixStream)> {
+        let (ours, theirs) = UnixStream::pair()?;
+        // Handing the socket over as standard input needs no code between fork and exec.
+        let child = Command::new(&self.program)
+            .args(&self.role)
+            .args(args)
+            .env_clear()
+            .current_dir("/")
+            .stdin(OwnedFd::from(theirs))
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()?;
+        Ok((child, ours))
+    }
+}
+
+/// A worker that is locked down and waits for its run. Killed when dropped, and reaped in the background.
+pub(crate) struct Worker {
+    /// This end of its socket; non-blocking.
+    pub(crate) socket: UnixStream,
+    /// The order of its frames, past `ready`.
+    pub(crate) session: Session,
+    handle: OwnedFd,
+    child: Option<Child>,
+    reaper: Sender<Child>,
+}
+
+impl Worker {
+    /// Starts a worker and waits until it is ready, at most `timeout`.
+    pub(crate) fn start(launch: &Launch, timeout: Duration, reaper: Sender<Child>) -> Result<Self, String> {
+        let (child, socket) = launch.start(&[]).map_err(|error| format!("not started: {error}"))?;
+        let handle = i32::try_from(child.id()).ok().and_then(Pid::from_raw).map(|pid| pidfd_open(pid, PidfdFlags::empty()));
+        let mut child = child;
+        let handle = match handle {
+            Some(Ok(handle)) => handle,
+            other => {
+                let _killed = child.kill();
+                let _reaped = child.wait();
+                return Err(format!("no process handle: {other:?}"));
+            }
+        };
+        let mut worker = Self { socket, session: Session::new(), handle, child: Some(child), reaper };
+        worker.await_ready(timeout)?;
+        Ok(worker)
+    }
+
+    fn await_ready(&mut self, timeout: Duration) -> Result<(), String> {
+        let prepared = self.socket.set_read_timeout(Some(timeout));
+        prepared.map_err(|error| format!("socket: {error}"))?;
+        let frame = match read_frame::<FromWorker>(&mut self.socket) {
+            Ok(Some(frame)) => frame,
+            Ok(None) => return Err(self.wait().map_or_else(|| "not ready".to_owned(), describe)),
+            Err(error) => return Err(format!("not ready: {error}")),
+        };
+        self.session.accept(&frame).map_err(|error| error.to_string())?;
+        match frame {
+            FromWorker::Ready { attestation: Attestation { protocol: PROTOCOL_VERSION, landlock_abi: 1.., .. } } => {}
+            other => return Err(format!("another build: {other:?}")),
+        }
+        self.socket.set_nonblocking(true).map_err(|error| format!("socket: {error}"))
+    }
+
+    /// Whether the process still runs. A worker may be killed from outside while it waits.
+    pub(crate) fn is_alive(&mut self) -> bool {
+        self.child.as_mut().is_some_and(|child| matches!(child.try_wait(), Ok(None)))
+    }
+
+    /// Waits for a process that has closed its socket, at most `timeout`; `None` when it has not ended by then.
+    pub(crate) async fn exit(&mut self, timeout: Duration) -> Option<ExitStatus> {
+        let handle = AsyncFd::new(self.handle.try_clone().ok()?).ok()?;
+        let _readable = tokio::time::timeout(timeout, handle.readable()).await.ok()?.ok()?;
+        self.child.as_mut()?.try_wait().ok()?
+    }
+
+    fn wait(&mut self) -> Option<ExitStatus> {
+        self.child.as_mut()?.wait().ok()
+    }
+}
+
+impl Drop for Worker {
+    fn drop(&mut self) {
+        // It may have ended already; then there is nothing to kill.
+        let _sent = pidfd_send_signal(&self.handle, Signal::KILL);
+        if let Some(child) = self.child.take()
+            && let Err(unsent) = self.reaper.send(child)
+        {
+            let mut child = unsent.0;
+            let _reaped = child.wait();
+        }
+    }
+}
+
+/// What an end says, for people.
+pub(crate) fn describe(status: ExitStatus) -> String {
+    match (status.code().map(ExitReason::from_code), status.signal()) {
+        (Some(Some(reason)), _) => format!("the worker left: {reason:?}"),
+        (_, Some(signal)) => match Signal::from_named_raw(signal) {
+            Some(Signal::SYS) => "killed by the system call filter, which is also how it ends out of memory".to_owned(),
+            Some(Signal::SEGV | Signal::BUS) => "killed by a memory fault".to_owned(),
+            _ => format!("killed by signal {signal}"),
+        },
+        _ => format!("the worker ended: {status}"),
+    }
+}
