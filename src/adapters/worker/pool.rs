@@ -59,7 +59,8 @@ impl Pool {
         let launch = Launch { program: options.program, role: options.role };
         let start_timeout = Duration::from_millis(options.start_ms.max(1));
         let (workers, fault) = keeper::start(launch.clone(), options.warm, start_timeout)?;
-        let attestation = tokio::task::spawn_blocking(move || selftest::attest(&launch)).await.map_err(io::Error::other)?;
+        let attestation =
+            tokio::task::spawn_blocking(move || selftest::attest(&launch)).await.map_err(io::Error::other)?;
         for probe in attestation.probes.iter().filter(|probe| !probe.held) {
             tracing::error!(probe = probe.name, detail = probe.detail, "a probe of the script jail did not hold");
         }
@@ -76,10 +77,10 @@ impl Pool {
     async fn worker(&self) -> Result<Worker, Error> {
         let mut workers = self.workers.lock().await;
         loop {
-            match workers.recv().await {
-                Some(mut worker) if worker.is_alive() => return Ok(worker),
-                Some(_) => {}
-                None => return Err(Error::Unavailable("the pool has stopped".to_owned())),
+            let next = workers.recv().await;
+            let mut worker = next.ok_or_else(|| Error::Unavailable("the pool has stopped".to_owned()))?;
+            if worker.is_alive() {
+                return Ok(worker);
             }
         }
     }

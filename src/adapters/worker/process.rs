@@ -11,7 +11,9 @@ use std::time::Duration;
 
 use opsward_wire::{Attestation, ExitReason, FromWorker, PROTOCOL_VERSION, Session, read_frame};
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
-use tokio::io::unix::AsyncFd;
+
+/// Time between two looks at a process that is about to end.
+const EXIT_POLL: Duration = Duration::from_millis(1);
 
 /// How to start a worker.
 #[derive(Clone, Debug)]
@@ -57,7 +59,8 @@ impl Worker {
     /// Starts a worker and waits until it is ready, at most `timeout`.
     pub(crate) fn start(launch: &Launch, timeout: Duration, reaper: Sender<Child>) -> Result<Self, String> {
         let (child, socket) = launch.start(&[]).map_err(|error| format!("not started: {error}"))?;
-        let handle = i32::try_from(child.id()).ok().and_then(Pid::from_raw).map(|pid| pidfd_open(pid, PidfdFlags::empty()));
+        let handle =
+            i32::try_from(child.id()).ok().and_then(Pid::from_raw).map(|pid| pidfd_open(pid, PidfdFlags::empty()));
         let mut child = child;
         let handle = match handle {
             Some(Ok(handle)) => handle,
@@ -93,11 +96,19 @@ impl Worker {
         self.child.as_mut().is_some_and(|child| matches!(child.try_wait(), Ok(None)))
     }
 
-    /// Waits for a process that has closed its socket, at most `timeout`; `None` when it has not ended by then.
+    /// The end of a process that has closed its socket, which is its last act; `None` when it has not ended by
+    /// `timeout`.
     pub(crate) async fn exit(&mut self, timeout: Duration) -> Option<ExitStatus> {
-        let handle = AsyncFd::new(self.handle.try_clone().ok()?).ok()?;
-        let _readable = tokio::time::timeout(timeout, handle.readable()).await.ok()?.ok()?;
-        self.child.as_mut()?.try_wait().ok()?
+        let child = self.child.as_mut()?;
+        let ended = async {
+            loop {
+                match child.try_wait() {
+                    Ok(None) => tokio::time::sleep(EXIT_POLL).await,
+                    other => return other.ok().flatten(),
+                }
+            }
+        };
+        tokio::time::timeout(timeout, ended).await.ok()?
     }
 
     fn wait(&mut self) -> Option<ExitStatus> {

@@ -69,7 +69,9 @@ fn left(status: ExitStatus, reason: ExitReason) -> bool {
 }
 
 fn attempt(launch: &Launch, args: &[&str]) -> io::Result<ExitStatus> {
-    let (mut child, _socket) = launch.start(args)?;
+    let (mut child, socket) = launch.start(args)?;
+    // A probe does not talk; and what is no worker at all ends when its input does.
+    drop(socket);
     let status = bounded_wait(&mut child);
     if status.is_err() {
         let _killed = child.kill();
