@@ -174,6 +174,50 @@ impl Engine {
         }
     }
 
+    /// Waits, at most `wait_ms`, until `settled` holds for the run's state; returns the state then.
+    pub async fn settle(
+        &self,
+        cx: &CallContext,
+        stream: &StreamName,
+        wait_ms: u64,
+        settled: impl Fn(&RunState) -> bool,
+    ) -> Result<RunState, Fault> {
+        let deadline = tokio::time::Instant::now() + std::time::Duration::from_millis(wait_ms);
+        let mut head = self.head();
+        loop {
+            let state = self.run(cx, stream).await?;
+            if settled(&state) {
+                return Ok(state);
+            }
+            if tokio::time::timeout_at(deadline, head.changed()).await.is_err() {
+                return Ok(state);
+            }
+        }
+    }
+
+    /// The decision trail of a run.
+    pub async fn trail(
+        &self,
+        cx: &CallContext,
+        stream: &StreamName,
+    ) -> Result<Vec<crate::projection::audit::TrailLine>, Fault> {
+        let mut events = Vec::new();
+        loop {
+            let after = events.last().map_or(0, |event: &Event| event.stream_seq);
+            let page = self.parts.journal.read(cx, stream, after, BATCH_EVENTS_MAX).await.map_err(journal_fault)?;
+            let last = page.len() < BATCH_EVENTS_MAX;
+            events.extend(page);
+            if last {
+                return Ok(crate::projection::audit::trail(&events));
+            }
+        }
+    }
+
+    /// Trades a one-time link for a session.
+    pub async fn redeem(&self, link: &str, session_ms: i64) -> Result<(Principal, String), Fault> {
+        self.setup.people.redeem(&Credential::bearer(link), session_ms).await
+    }
+
     /// Gives the caller's yes to exactly what was asked. Checks who may, binding and expiry; wakes the run.
     pub async fn approve(&self, cx: &CallContext, approval: &Id) -> Result<StreamName, Fault> {
         let (stream, state) = self.find_approval(cx, approval).await?;

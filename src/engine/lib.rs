@@ -8,19 +8,27 @@ pub mod changes;
 pub mod converse;
 pub mod driver;
 pub mod executor;
+pub mod facade;
 pub mod gate;
 pub mod incidents;
 pub mod ingest;
+pub mod intake;
+pub mod investigate;
 pub mod observe;
 pub mod parts;
 pub mod people;
 pub mod planner;
+pub mod projection;
+pub mod start;
 pub mod state;
 pub mod switches;
 pub mod toolbox;
 pub mod turn;
-pub mod facade;
-pub mod investigate;
-pub mod projection;
-pub mod start;
 pub mod watch;
+
+pub use opsward_ports::provider;
+
+/// A bearer credential from received text.
+pub fn credential(token: impl Into<String>) -> opsward_ports::identity::Credential {
+    opsward_ports::identity::Credential::bearer(token)
+}

@@ -65,7 +65,8 @@ impl Engine {
         }))
     }
 
-    fn looking(&self, cx: &CallContext, workspace: &Workspace) -> Looking {
+    /// Looks as the caller, at anything policy lets the caller see.
+    pub fn looking(&self, cx: &CallContext, workspace: &Workspace) -> Looking {
         let allowed = crate::observe::OBSERVATIONS.iter().map(|(name, _, _)| (*name).to_owned()).collect();
         let (setup, changes) = (self.setup.clone(), self.changes.clone());
         Looking::new(self.parts.clone(), setup, changes, cx.clone(), workspace.clone(), allowed)
