@@ -1,6 +1,7 @@
 //! The interpreter and its bounds. No eval, no modules, no clock, no sleep, no file, nothing printed.
 //! These bounds give good messages; the process limits and the jail are what holds.
 
+use std::cell::Cell;
 use std::rc::Rc;
 
 use rhai::packages::{
@@ -63,10 +64,20 @@ pub(crate) fn bounded() -> Engine {
     engine
 }
 
-/// Ends the run when the allocator holds too much, or as soon as the host has ended it.
+/// Ends the run at its operation limit, when the allocator holds too much, or as soon as the host has ended it.
+///
+/// Counts by itself: the engine starts from the caller's count in each callback of a native function and
+/// forgets what was counted there, so its own limit does not hold for `map` and its like.
 pub(crate) fn watch(engine: &mut Engine, host: &Rc<Host>) {
     let host = Rc::clone(host);
-    engine.on_progress(move |operations| {
+    let limit = host.limits().operations;
+    let counted = Cell::new(0_u64);
+    engine.on_progress(move |_| {
+        let operations = counted.get() + 1;
+        counted.set(operations);
+        if operations > limit {
+            host.end(FailKind::Limit, "too many operations");
+        }
         if operations % HEAP_CHECK_OPERATIONS == 0 && heap::in_use_bytes() > MAX_HEAP_BYTES {
             host.end(FailKind::Limit, "the script holds more than 64 MiB");
         }

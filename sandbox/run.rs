@@ -59,7 +59,6 @@ fn run(
     }
     queries.iter().for_each(|name| register_query(&mut engine, host, name));
     steps.iter().for_each(|name| register_step(&mut engine, host, name));
-    engine.set_max_operations(host.limits().operations);
     engine::watch(&mut engine, host);
 
     let mut scope = Scope::new();

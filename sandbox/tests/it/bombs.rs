@@ -79,6 +79,24 @@ fn that_run_for_ever() {
         ),
         bomb("let f = |n, f| if n == 0 { 0 } else { f.call(n - 1, f) }; return [f.call(N, f)];", 1_000, 5, OVER_LIMIT),
         bomb(
+            "fn f(n) { if n == 0 { 0 } else { 1+(1+(1+(1+(1+(1+(1+(1+f(n - 1)))))))) } } return [f(N)];",
+            1_000,
+            20,
+            OVER_LIMIT,
+        ),
+        bomb(
+            "let a = []; a.pad(N, 1); a.map(|x| { let i = 0; while i < 1000 { i += 1 } i }); return [a.len()];",
+            1_000,
+            2,
+            OVER_LIMIT,
+        ),
+        bomb(
+            "let a = []; a.pad(N, 1); try { a.filter(|x| { logs(#{x: x}); true }); } catch { } return [a.len()];",
+            1_000,
+            5,
+            OVER_LIMIT,
+        ),
+        bomb(
             "let n = 0; loop { try { n += 1; if n > N { break } } catch { } } return [n];",
             10_000_000,
             10,
@@ -229,6 +247,10 @@ fn that_reach_for_the_host() {
         ("let s = scale_workload(#{workload: 1, replicas: 1}); s[\"$step\"] = 2; return [s];", &[Runtime]),
         ("return logs(#{workload: |x| x});", &[BadValue]),
         ("return logs(#{workload: workloads});", &[Syntax]),
+        ("fn +(a, b) { 1 } return [1 + 1];", &[Syntax]),
+        ("let s = scale_workload(#{}); s.workload = 2; return s;", &[Runtime]),
+        ("return scale_workload(scale_workload(#{}));", &[Runtime]),
+        ("return scale_workload(\"web\", 3);", &[Runtime]),
         ("let p\u{430}y = 1; return [p\u{430}y];", &[RefusedSource]),
         ("let a = 1; /* \u{202e} */ return [a];", &[RefusedSource]),
         ("return []; /* never closed", &[RefusedSource]),
@@ -244,6 +266,7 @@ fn odd_values_are_harmless() {
     for script in [
         "return [2 ** 62];",
         "return [1 << 9999999];",
+        "return [99999999999999999999];",
         "return [\"abc\".sub_string(-1, 100), \"abc\".sub_string(9223372036854775807, 1)];",
         "let a = [1, 2]; a.splice(-9, 100, [3]); return a;",
         "let a = [1, 2]; return a.extract(1..999999999);",

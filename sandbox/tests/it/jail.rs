@@ -5,7 +5,7 @@ use opsward_sandbox::ALLOWED_SYSCALLS;
 use opsward_wire::{Control, ExitReason, NO_JAIL_FLAG, PROBE_FLAG, PROBES, PROTOCOL_VERSION};
 
 use crate::Test;
-use crate::worker::{Death, Ending, Worker, run_frame};
+use crate::worker::{Death, Ending, ROLE, Worker, run_frame};
 
 pub(crate) const TESTS: &[Test] = &[
     ("jail::probes_are_stopped_and_their_controls_are_not", probes_are_stopped_and_their_controls_are_not),
@@ -93,6 +93,8 @@ fn the_kernel_confirms_the_lock_down() {
         assert_eq!(limit(pid, name), [value, value], "{name}");
     }
     assert_eq!(limit(pid, "Max cpu time"), ["5", "6"]);
+    let line = std::fs::read_to_string(format!("/proc/{pid}/cmdline")).unwrap();
+    assert_eq!(line.split_terminator('\0').skip(1).collect::<Vec<_>>(), [ROLE], "no secret among the arguments");
     let descriptors: Vec<String> = std::fs::read_dir(format!("/proc/{pid}/fd"))
         .unwrap()
         .map(|entry| entry.unwrap().file_name().into_string().unwrap())

@@ -9,6 +9,7 @@
 )]
 
 mod bombs;
+mod generated;
 mod jail;
 mod protocol;
 mod scripts;
@@ -31,7 +32,7 @@ fn main() -> ExitCode {
         return opsward_sandbox::role_main(&args[1..]);
     }
     let filters: Vec<&String> = args.iter().filter(|arg| !arg.starts_with("--")).collect();
-    let tests: Vec<Test> = [scripts::TESTS, protocol::TESTS, jail::TESTS, bombs::TESTS]
+    let tests: Vec<Test> = [scripts::TESTS, protocol::TESTS, jail::TESTS, generated::TESTS, bombs::TESTS]
         .concat()
         .into_iter()
         .filter(|(name, _)| filters.is_empty() || filters.iter().any(|filter| name.contains(filter.as_str())))

@@ -19,6 +19,9 @@ use crate::process::{Worker, describe};
 /// Longest wait for the exit status of a worker that has closed its socket.
 const EXIT_WAIT: Duration = Duration::from_secs(1);
 
+/// Longest message of a script's failure that is passed on, in characters.
+const MAX_MESSAGE_CHARS: usize = 400;
+
 /// Runs the program to its value on this worker.
 ///
 /// # Errors
@@ -49,7 +52,7 @@ pub(crate) async fn run(worker: &mut Worker, program: &Program, observer: &dyn O
             FromWorker::Done { .. } => {
                 return Err(Error::Jailed("it returned a step that it was not given".to_owned()));
             }
-            FromWorker::Fail { kind, message, line } => return Err(failure(kind, message, line)),
+            FromWorker::Fail { kind, message, line } => return Err(failure(kind, &message, line)),
             FromWorker::Ready { .. } => return Err(Error::Jailed("ready is out of order".to_owned())),
         }
     }
@@ -118,7 +121,9 @@ fn outcome(reply: Reply) -> Outcome {
     }
 }
 
-fn failure(kind: FailKind, message: String, line: Option<u32>) -> Error {
+fn failure(kind: FailKind, message: &str, line: Option<u32>) -> Error {
+    // The worker bounds its messages too, but it is the worker who says so.
+    let message: String = message.chars().filter(|c| !c.is_control()).take(MAX_MESSAGE_CHARS).collect();
     let kind = match kind {
         FailKind::Limit => return Error::Limit(message),
         FailKind::Syntax => "syntax",

@@ -27,7 +27,7 @@ pub(crate) const TESTS: &[Test] = &[
 pub(crate) const ROLE: &str = "__evil";
 
 /// Breaches after a proper start.
-const BREACHES: [&str; 18] = [
+const BREACHES: [&str; 20] = [
     "exit",
     "oversized",
     "truncated",
@@ -46,7 +46,12 @@ const BREACHES: [&str; 18] = [
     "foreign_step",
     "half_closed",
     "flood",
+    "stalled",
+    "says_nothing",
 ];
+
+/// Breaches that only the wall clock can end.
+const STALLS: [&str; 2] = ["stalled", "says_nothing"];
 
 /// What is wrong from the start.
 const NEVER_READY: [&str; 5] = ["silent", "call_first", "done_first", "other_protocol", "no_landlock"];
@@ -92,7 +97,7 @@ fn breach(how: &str, socket: &mut UnixStream) {
     let deep = format!("{{\"done\":{{\"value\":{}{}}}}}", "[".repeat(100_000), "]".repeat(100_000));
     let bytes = match how {
         "oversized" => vec![0xff; 64],
-        "truncated" => vec![0, 0, 1, 0, b'{'],
+        "truncated" | "stalled" => vec![0, 0, 1, 0, b'{'],
         "empty" => vec![0; 4],
         "not_json" => framed(b"{"),
         "not_utf8" => framed(b"{\"done\":{\"value\":\"\xff\"}}"),
@@ -119,6 +124,11 @@ fn breach(how: &str, socket: &mut UnixStream) {
         }
         "pipelined" => (1..=2).for_each(|seq| send(&call(seq, "logs"))),
         "fine" => send(&FromWorker::Done { value: json!(["fine"]) }),
+        "two_dones" => ["first", "second"].iter().for_each(|text| send(&FromWorker::Done { value: json!([text]) })),
+        "long_message" => {
+            let message = "\u{1b}[2J!".repeat(100_000);
+            send(&FromWorker::Fail { kind: FailKind::Runtime, message, line: None });
+        }
         "fail" => send(&FromWorker::Fail { kind: FailKind::Runtime, message: "no".to_owned(), line: Some(7) }),
         _ => {}
     }
@@ -132,13 +142,18 @@ async fn run_as(how: &str, queue_ms: u64) -> Result<Value, Error> {
     let options = Options { role: vec![ROLE.to_owned(), how.to_owned()], queue_ms, start_ms: 500, ..options(how) };
     let pool = Pool::start(options).await.unwrap();
     assert!(!pool.attestation().passed(), "{how} has no jail to attest");
-    let limits = RunLimits { wall_ms: 20_000, ..RunLimits::default() };
+    let wall_ms = if STALLS.contains(&how) { 200 } else { 20_000 };
+    let limits = RunLimits { wall_ms, ..RunLimits::default() };
     pool.run(Program { limits, ..program("return []") }, Arc::new(Echo::default())).await
 }
 
 fn the_control_is_served() {
     block_on(async {
         assert_eq!(run_as("fine", 20_000).await, Ok(json!(["fine"])));
+        assert_eq!(run_as("two_dones", 20_000).await, Ok(json!(["first"])), "nothing after the last frame is read");
+        let long = run_as("long_message", 20_000).await;
+        let Err(Error::Script { message, .. }) = long else { panic!("{long:?}") };
+        assert!(message.chars().count() == 400 && !message.contains('\u{1b}'), "{message}");
         let failed = run_as("fail", 20_000).await;
         assert!(matches!(&failed, Err(Error::Script { kind, line: Some(7), .. }) if kind == "runtime"), "{failed:?}");
     });
@@ -149,8 +164,8 @@ fn every_breach_ends_the_run() {
         for how in BREACHES {
             let ended = run_as(how, 20_000).await;
             // A flood that arrives one call after the other is stopped by the call limit.
-            let expected =
-                matches!(ended, Err(Error::Jailed(_))) || matches!((how, &ended), ("flood", Err(Error::Limit(_))));
+            let limited = matches!(ended, Err(Error::Limit(_))) && (how == "flood" || STALLS.contains(&how));
+            let expected = limited || matches!(ended, Err(Error::Jailed(_)));
             assert!(expected, "{how}: {ended:?}");
         }
     });
