@@ -78,7 +78,7 @@ pub(crate) fn watch(engine: &mut Engine, host: &Rc<Host>) {
         if operations > limit {
             host.end(FailKind::Limit, "too many operations");
         }
-        if operations % HEAP_CHECK_OPERATIONS == 0 && heap::in_use_bytes() > MAX_HEAP_BYTES {
+        if operations.is_multiple_of(HEAP_CHECK_OPERATIONS) && heap::in_use_bytes() > MAX_HEAP_BYTES {
             host.end(FailKind::Limit, "the script holds more than 64 MiB");
         }
         host.has_ended().then_some(Dynamic::UNIT)
