@@ -1,1 +1,11 @@
-//! The composition root and nothing else: what the binary and the tests share.
+//! The composition root and what the binary and the tests share. Only `app` names an adapter.
+
+pub mod app;
+pub mod audit;
+pub mod config;
+pub mod doctor;
+pub mod embedded;
+pub mod entropy;
+pub mod roles;
+pub mod trace;
+pub mod up;

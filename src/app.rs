@@ -1,0 +1,131 @@
+//! The composition root: the only file that names an adapter, and the only maker of the gate's seal.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use opsward_domain::fault::Fault;
+use opsward_domain::name::{Subject, Tenant};
+use opsward_domain::seal::GateSeal;
+use opsward_engine::facade::Engine;
+use opsward_engine::parts::{Limits, Parts, journal_fault, system_context};
+use opsward_engine::start::Options;
+use opsward_local::LocalProvider;
+use opsward_ports::clock::{Clock, SystemClock};
+use opsward_ports::model::Model;
+use opsward_sqlite::SqliteJournal;
+
+use crate::config::Config;
+use crate::embedded;
+use crate::entropy::SystemEntropy;
+
+/// Name of the file in the data folder whose existence stops every effect, whatever else works.
+pub const STOP_FILE: &str = "STOP";
+
+/// Everything that runs.
+pub struct App {
+    /// The engine, composed and not started.
+    pub engine: Arc<Engine>,
+    /// Kept for an orderly end.
+    pub provider: Arc<LocalProvider>,
+    journal: Arc<SqliteJournal>,
+}
+
+impl App {
+    /// Opens the stores in `config.data.dir` and composes the engine. `exe` is this binary, entered again
+    /// for workers and shims.
+    pub async fn open(config: &Config, exe: PathBuf) -> Result<Self, Fault> {
+        let dir = &config.data.dir;
+        make_private(dir)?;
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+        let entropy = Arc::new(SystemEntropy);
+        let options = opsward_sqlite::Options { bytes_max: config.data.journal_bytes_max };
+        let journal = SqliteJournal::open(&dir.join("journal.sqlite"), options).await.map_err(journal_fault)?;
+        let journal = Arc::new(journal);
+        let pool = opsward_worker::Pool::start(opsward_worker::Options::new(exe.clone()));
+        let local = opsward_local::Options::new(dir.join("platform"), exe);
+        let provider = LocalProvider::open(local, clock.clone(), entropy.clone());
+        let (pool, provider) = tokio::join!(pool, provider);
+        let pool = pool.map_err(|error| Fault::unavailable("workers cannot be started").detail(error.to_string()))?;
+        let provider = Arc::new(provider?);
+        let (logs_dir, series_dir) = (dir.join("logs"), dir.join("metrics"));
+        let logs = blocking(move || opsward_tantivy::TantivyLogs::open(logs_dir, opsward_tantivy::Options::default()));
+        let series = blocking(move || opsward_series::SeriesDb::open(series_dir, opsward_series::Options::default()));
+        let policy = blocking(opsward_cedar::CedarPolicy::defaults);
+        let (logs, series, policy) = tokio::try_join!(logs, series, policy)?;
+        let parts = Parts {
+            journal: journal.clone(),
+            provider: provider.clone(),
+            telemetry: provider.clone(),
+            logs: Arc::new(logs),
+            series: Arc::new(series),
+            policy: Arc::new(policy),
+            runner: Arc::new(pool),
+            model: model(config)?,
+            clock,
+            entropy,
+            limits: Limits::default(),
+        };
+        let stop = dir.join(STOP_FILE);
+        let options = Options {
+            seal: GateSeal::forge(),
+            toolbox: embedded::toolbox()?,
+            prompts: embedded::prompts(),
+            observe_only: config.server.observe_only,
+            outside_switch: Arc::new(move || stop.exists()),
+        };
+        let engine = Engine::compose(parts, options).await?;
+        Ok(Self { engine, provider, journal })
+    }
+
+    /// Makes the first tenant's owner if there is nobody yet. True if it did.
+    pub async fn found(&self, config: &Config) -> Result<bool, Fault> {
+        let tenant = Tenant::parse(&config.tenant.name)?;
+        self.engine.setup.people.found(&tenant, &Subject::parse(&config.tenant.owner)?).await
+    }
+
+    /// A fresh one-time link secret for the owner of the configured tenant.
+    pub async fn owner_link(&self, config: &Config) -> Result<String, Fault> {
+        let cx = system_context(&Tenant::parse(&config.tenant.name)?)?;
+        let expires = self.engine.parts.clock.now_ms() + opsward_engine::people::LINK_OPEN_MS;
+        let owner = Subject::parse(&config.tenant.owner)?;
+        self.engine.setup.people.issue(&cx, &owner, Some(expires), true).await
+    }
+
+    /// Ends in order: nothing is lost, workloads go on if `keep_workloads`.
+    pub async fn close(&self, keep_workloads: bool) -> Result<(), Fault> {
+        let stopped = self.provider.shutdown(keep_workloads).await;
+        self.journal.close().await.map_err(journal_fault)?;
+        stopped
+    }
+}
+
+/// The configured model, if any. A key that is referred to and missing is a fault now, not at 3 a.m.
+fn model(config: &Config) -> Result<Option<Arc<dyn Model>>, Fault> {
+    let Some(model) = &config.model else { return Ok(None) };
+    let key = match &model.key_env {
+        Some(name) => Some(std::env::var(name).map_err(|_| {
+            Fault::invalid(format!("model.key_env names {name}, which is not set")).hint("set it, or leave key_env out")
+        })?),
+        None => None,
+    };
+    let mut options = opsward_openai::Options::new(&model.base_url, &model.name);
+    options.key = key.map(opsward_openai::Key::new);
+    options.context_tokens = model.context_tokens;
+    let model = opsward_openai::OpenAiModel::new(options)
+        .map_err(|error| Fault::invalid("the model endpoint cannot be used").detail(error.to_string()))?;
+    Ok(Some(Arc::new(model)))
+}
+
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T, Fault> + Send + 'static) -> Result<T, Fault> {
+    tokio::task::spawn_blocking(work).await.map_err(|error| Fault::internal(error.to_string()))?
+}
+
+/// Makes the data folder for its owner only; keys and hashes live there.
+fn make_private(dir: &Path) -> Result<(), Fault> {
+    use std::os::unix::fs::DirBuilderExt as _;
+    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(dir).map_err(|error| {
+        Fault::unavailable(format!("the data folder {} cannot be made", dir.display()))
+            .detail(error.to_string())
+            .hint("choose another with --data DIR, or fix its permissions")
+    })
+}

@@ -1,0 +1,168 @@
+//! The command line of the binary: commands of its own (up, doctor, config, audit) and the surface's
+//! verbs. The one place that prints a fault and turns it into an exit code.
+
+use std::io::Write as _;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Arg, ArgAction, ArgMatches, Command};
+use opsward::config::Config;
+use opsward::up::{Server, signal};
+use opsward_domain::fault::Fault;
+use opsward_surface::{cli, problem};
+
+fn command() -> Command {
+    let path = |name: &'static str, about: &'static str| {
+        Arg::new(name).long(name).value_parser(clap::value_parser!(PathBuf)).help(about)
+    };
+    let data = || path("data", "folder for everything it keeps (opsward-data)");
+    let config = || path("config", "configuration file; `opsward config sample` prints one");
+    let listen = || Arg::new("listen").long("listen").help("address and port (127.0.0.1:7700)");
+    let observe = Arg::new("observe-only").long("observe-only").action(ArgAction::SetTrue).help("change nothing: plans are made and kept");
+    let mut command = Command::new("opsward")
+        .version(env!("CARGO_PKG_VERSION"))
+        .about("Conversational operations: a script proposes, the gate decides, the executor acts, the journal remembers.")
+        .subcommand_required(true)
+        .arg_required_else_help(true)
+        .arg(Arg::new("server").long("server").global(true).env("OPSWARD_SERVER").help("address of the server the command talks to"))
+        .arg(Arg::new("json").long("json").global(true).action(ArgAction::SetTrue).help("print data as JSON"))
+        .subcommand(Command::new("up").about("Run the service").arg(data()).arg(listen()).arg(config()).arg(observe))
+        .subcommand(Command::new("doctor").about("Say what works on this machine, what does not, and the fix").arg(data()).arg(listen()).arg(config()))
+        .subcommand(
+            Command::new("config")
+                .about("Configuration")
+                .subcommand_required(true)
+                .subcommand(Command::new("sample").about("Print every key with its default"))
+                .subcommand(Command::new("check").about("Check a file").arg(Arg::new("file").required(true).value_parser(clap::value_parser!(PathBuf)).help("the file"))),
+        )
+        .subcommand(
+            Command::new("audit")
+                .about("The journal's chain and the reasons behind a run")
+                .subcommand_required(true)
+                .subcommand(Command::new("verify").about("Verify the chain: of a stopped server's data folder, or of the running server").arg(data()))
+                .subcommand(
+                    Command::new("explain")
+                        .about("Who asked, what was proposed, which policy said what, who agreed, what happened")
+                        .arg(Arg::new("run").required(true).help("KIND/ID, for example incident/i-0011")),
+                ),
+        );
+    for verb in cli::commands() {
+        command = command.subcommand(verb);
+    }
+    command
+}
+
+/// Parses the arguments and runs what they say.
+pub(crate) fn run() -> ExitCode {
+    let matches = command().get_matches();
+    let runtime = match tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return fail(&Fault::unavailable("threads cannot be started").detail(error.to_string())),
+    };
+    match runtime.block_on(dispatch(&matches)) {
+        Ok(code) => ExitCode::from(code),
+        Err(fault) => fail(&fault),
+    }
+}
+
+fn fail(fault: &Fault) -> ExitCode {
+    let _ = writeln!(std::io::stderr(), "{}", problem::text(fault));
+    ExitCode::from(problem::exit_code(fault.code))
+}
+
+fn say(line: &str) {
+    let _ = writeln!(std::io::stdout(), "{line}");
+}
+
+async fn dispatch(matches: &ArgMatches) -> Result<u8, Fault> {
+    let Some((name, sub)) = matches.subcommand() else { return Ok(2) };
+    match (name, sub.subcommand()) {
+        ("up", _) => up(sub).await,
+        ("doctor", _) => doctor(sub).await,
+        ("config", Some(("sample", _))) => {
+            say(&Config::sample());
+            Ok(0)
+        }
+        ("config", Some((_, check))) => {
+            let Some(file) = check.get_one::<PathBuf>("file") else { return Ok(2) };
+            Config::read(file)?;
+            say(&format!("{} is valid", file.display()));
+            Ok(0)
+        }
+        ("audit", Some((verb, audit))) => audit_command(verb, audit).await,
+        _ => cli::run(name, sub).await,
+    }
+}
+
+fn config(matches: &ArgMatches) -> Result<Config, Fault> {
+    let mut config = match matches.get_one::<PathBuf>("config") {
+        Some(file) => Config::read(file)?,
+        None => Config::default(),
+    };
+    if let Some(dir) = matches.get_one::<PathBuf>("data") {
+        config.data.dir.clone_from(dir);
+    }
+    if let Some(listen) = matches.get_one::<String>("listen") {
+        config.server.listen.clone_from(listen);
+    }
+    Ok(config)
+}
+
+fn this_binary() -> Result<PathBuf, Fault> {
+    std::env::current_exe().map_err(|error| Fault::unavailable("this binary cannot find itself").detail(error.to_string()))
+}
+
+async fn up(matches: &ArgMatches) -> Result<u8, Fault> {
+    opsward::trace::start();
+    let mut config = config(matches)?;
+    config.server.observe_only |= matches.get_flag("observe-only");
+    let server = Server::open(&config, this_binary()?).await?;
+    server.app.found(&config).await?;
+    let link = server.app.owner_link(&config).await?;
+    say(&format!("opsward listens on http://{}", server.address));
+    say(&format!("owner link (once, 24 h): http://{}/#link={link}", server.address));
+    if config.server.observe_only {
+        say("observe-only: plans are made and kept, nothing is changed");
+    }
+    let app = server.serve(signal()).await?;
+    app.close(true).await?;
+    say("stopped; workloads go on, `opsward up` finds them again");
+    Ok(0)
+}
+
+async fn doctor(matches: &ArgMatches) -> Result<u8, Fault> {
+    let findings = opsward::doctor::examine(&config(matches)?, this_binary()?).await;
+    if matches.get_flag("json") {
+        say(&serde_json::to_string_pretty(&findings).unwrap_or_default());
+    } else {
+        for finding in &findings {
+            say(&format!("{}  {:32}  {}", if finding.works { "ok  " } else { "FAIL" }, finding.what, finding.detail));
+        }
+    }
+    Ok(u8::from(findings.iter().any(|finding| !finding.works)))
+}
+
+async fn audit_command(verb: &str, matches: &ArgMatches) -> Result<u8, Fault> {
+    if verb == "verify" && let Some(dir) = matches.get_one::<PathBuf>("data") {
+        let verified = opsward::audit::verify(dir).await?;
+        say(&serde_json::to_string_pretty(&verified).unwrap_or_default());
+        return Ok(u8::from(!verified.damage.is_empty()));
+    }
+    let client = cli::Client::from_matches(matches)?;
+    if verb == "verify" {
+        let verified = client.get("/audit/verify").await?;
+        say(&serde_json::to_string_pretty(&verified).unwrap_or_default());
+        return Ok(u8::from(verified["damage"].as_array().is_none_or(|damage| !damage.is_empty())));
+    }
+    let run = matches.get_one::<String>("run").cloned().unwrap_or_default();
+    let trail = client.get(&format!("/runs/{run}/trail")).await?;
+    for line in trail.as_array().into_iter().flatten() {
+        say(&opsward_domain::label::visible(&format!(
+            "{:>6}  {}  {}",
+            line["seq"],
+            line["by"].as_str().unwrap_or_default(),
+            line["what"].as_str().unwrap_or_default()
+        )));
+    }
+    Ok(0)
+}

@@ -1,0 +1,115 @@
+//! `opsward doctor`: what works on this machine, what does not, and the fix. Looks; changes nothing but a
+//! folder of its own that it removes.
+
+use std::path::{Path, PathBuf};
+
+use opsward_domain::fault::Fault;
+use opsward_ports::clock::SystemClock;
+use opsward_ports::provider::Layer;
+use opsward_ports::runner::Runner;
+use serde::Serialize;
+
+use crate::config::Config;
+use crate::entropy::SystemEntropy;
+
+/// One finding.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Finding {
+    /// What was looked at.
+    pub what: String,
+    /// True if it works.
+    pub works: bool,
+    /// What was seen, and the fix if it does not work.
+    pub detail: String,
+}
+
+/// Looks at everything.
+pub async fn examine(config: &Config, exe: PathBuf) -> Vec<Finding> {
+    let mut findings = vec![data(&config.data.dir), port(&config.server.listen)];
+    findings.extend(sandbox(exe.clone()).await);
+    findings.extend(platform(exe).await.unwrap_or_else(|fault| vec![broken("platform", &fault)]));
+    findings.push(match &config.model {
+        None => good("model", "none configured: answers come from the evidence itself"),
+        Some(model) => model_endpoint(&model.base_url).await,
+    });
+    findings
+}
+
+fn good(what: &str, detail: impl Into<String>) -> Finding {
+    Finding { what: what.to_owned(), works: true, detail: detail.into() }
+}
+
+fn bad(what: &str, detail: impl Into<String>) -> Finding {
+    Finding { what: what.to_owned(), works: false, detail: detail.into() }
+}
+
+fn broken(what: &str, fault: &Fault) -> Finding {
+    bad(what, format!("{fault}. {}", fault.hint).trim().to_owned())
+}
+
+fn data(dir: &Path) -> Finding {
+    let probe = dir.join(".doctor");
+    let existed = dir.exists();
+    let wrote = std::fs::create_dir_all(dir).and_then(|()| std::fs::write(&probe, b"x"));
+    let _ = std::fs::remove_file(&probe);
+    if !existed {
+        // Only an empty folder goes: this never removes anything that was there.
+        let _ = std::fs::remove_dir(dir);
+    }
+    match wrote {
+        Ok(()) => good("data folder", dir.display().to_string()),
+        Err(error) => bad("data folder", format!("{} cannot be written: {error}; choose another with --data", dir.display())),
+    }
+}
+
+fn port(listen: &str) -> Finding {
+    match std::net::TcpListener::bind(listen) {
+        Ok(_) => good("listen address", listen),
+        Err(error) => bad("listen address", format!("{listen}: {error}; a server may be running, or choose another with --listen")),
+    }
+}
+
+async fn sandbox(exe: PathBuf) -> Vec<Finding> {
+    match opsward_worker::Pool::start(opsward_worker::Options::new(exe)).await {
+        Ok(pool) => pool
+            .attestation()
+            .probes
+            .into_iter()
+            .map(|probe| Finding { what: format!("sandbox: {}", probe.name), works: probe.held, detail: probe.detail })
+            .collect(),
+        Err(error) => vec![bad("sandbox", format!("workers cannot be started: {error}; effects stay off"))],
+    }
+}
+
+async fn platform(exe: PathBuf) -> Result<Vec<Finding>, Fault> {
+    use opsward_ports::provider::{Observation, Provider, Query};
+    let folder = std::env::temp_dir().join(format!("opsward-doctor-{}", std::process::id()));
+    let options = opsward_local::Options::new(&folder, exe);
+    let provider = opsward_local::LocalProvider::open(
+        options,
+        std::sync::Arc::new(SystemClock),
+        std::sync::Arc::new(SystemEntropy),
+    )
+    .await?;
+    let cx = opsward_engine::parts::system_context(&opsward_domain::name::Tenant::parse("doctor")?)?;
+    let observed = provider.observe(&cx, &Query::Platform).await;
+    provider.shutdown(false).await?;
+    let _ = std::fs::remove_dir_all(&folder);
+    match observed? {
+        Observation::Platform(facts) => Ok(facts.isolation.into_iter().map(layer).collect()),
+        _ => Err(Fault::internal("the provider answered another question")),
+    }
+}
+
+fn layer(layer: Layer) -> Finding {
+    Finding { what: format!("workloads: {}", layer.name), works: layer.holds, detail: layer.detail }
+}
+
+async fn model_endpoint(base_url: &str) -> Finding {
+    const WAIT_S: u64 = 5;
+    let get = reqwest::Client::new().get(format!("{base_url}/models")).timeout(std::time::Duration::from_secs(WAIT_S));
+    match get.send().await {
+        Ok(answer) => good("model", format!("{base_url} answers with {}", answer.status())),
+        Err(_) => bad("model", format!("{base_url} does not answer; start it or fix model.base_url")),
+    }
+}
