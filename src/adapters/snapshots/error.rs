@@ -109,9 +109,7 @@ impl Error {
     #[must_use]
     pub fn hint(&self) -> &'static str {
         match self {
-            Self::WrongPassphrase => {
-                "check the passphrase, or open the vault with its recovery kit"
-            }
+            Self::WrongPassphrase => "check the passphrase, or open the vault with its recovery kit",
             Self::Missing { .. } => "check the folder, or create the vault first",
             Self::Exists { .. } => "choose a folder that is new or empty",
             Self::Damaged { .. } => {
@@ -120,40 +118,26 @@ impl Error {
             Self::Busy { .. } => "wait for the running backup, restore or deletion and try again",
             Self::UnknownSnapshot { .. } => "list the snapshots; it may have been deleted",
             Self::UnknownLabel { .. } => "the snapshot's record names the labels it holds",
-            Self::Unreadable { .. } => {
-                "make the file readable or move it away, then take the snapshot again"
-            }
-            Self::Target { .. } => {
-                "name a folder that does not exist yet or is empty, on a disk that can be written"
-            }
+            Self::Unreadable { .. } => "make the file readable or move it away, then take the snapshot again",
+            Self::Target { .. } => "name a folder that does not exist yet or is empty, on a disk that can be written",
             Self::NoSpace { .. } => "free some space or restore to another disk",
             Self::Invalid { .. } => "correct the argument",
             Self::OtherVault { .. } => "use the kit that was printed for this vault",
             Self::Cancelled => "start it again when wanted",
-            Self::Storage { .. } => {
-                "check the disk that holds the vault: free space, permissions, mount"
-            }
+            Self::Storage { .. } => "check the disk that holds the vault: free space, permissions, mount",
         }
     }
 
     pub(crate) fn damaged(what: impl Into<String>, detail: impl Into<String>) -> Self {
-        Self::Damaged {
-            what: what.into(),
-            detail: detail.into(),
-        }
+        Self::Damaged { what: what.into(), detail: detail.into() }
     }
 
     pub(crate) fn storage(detail: impl std::fmt::Display) -> Self {
-        Self::Storage {
-            detail: detail.to_string(),
-        }
+        Self::Storage { detail: detail.to_string() }
     }
 
     pub(crate) fn invalid(field: &'static str, detail: impl Into<String>) -> Self {
-        Self::Invalid {
-            field,
-            detail: detail.into(),
-        }
+        Self::Invalid { field, detail: detail.into() }
     }
 }
 
@@ -171,8 +155,5 @@ impl From<Box<RusticError>> for Error {
 pub(crate) fn brief(error: &RusticError) -> String {
     const MAX_CHARS: usize = 400;
     let line = error.display_log().replace('\n', " ");
-    line.trim_start_matches("Error: ")
-        .chars()
-        .take(MAX_CHARS)
-        .collect()
+    line.trim_start_matches("Error: ").chars().take(MAX_CHARS).collect()
 }

@@ -56,14 +56,8 @@ impl RecoveryKit {
         getrandom::fill(&mut *random).map_err(Error::storage)?;
         random.iter_mut().for_each(|symbol| *symbol &= 31);
         let mut key = Zeroizing::new(String::with_capacity(SYMBOLS));
-        random
-            .iter()
-            .chain(&check(&*random))
-            .for_each(|symbol| key.push(letter(*symbol)));
-        Ok(Self {
-            vault_id: Some(vault_id.to_owned()),
-            key,
-        })
+        random.iter().chain(&check(&*random)).for_each(|symbol| key.push(letter(*symbol)));
+        Ok(Self { vault_id: Some(vault_id.to_owned()), key })
     }
 
     /// Reads a kit back, from the whole document or from the key alone.
@@ -82,19 +76,12 @@ impl RecoveryKit {
         };
         let mut symbols = Zeroizing::new(Vec::with_capacity(SYMBOLS));
         for found in written.chars().filter(|c| !c.is_whitespace() && *c != '-') {
-            let symbol = symbol(found).ok_or(KitError::Character {
-                position: symbols.len() + 1,
-                found,
-            })?;
+            let symbol = symbol(found).ok_or(KitError::Character { position: symbols.len() + 1, found })?;
             symbols.push(symbol);
         }
-        let Some((random, checks)) = symbols
-            .split_at_checked(RANDOM_SYMBOLS)
-            .filter(|s| s.1.len() == CHECK_SYMBOLS)
+        let Some((random, checks)) = symbols.split_at_checked(RANDOM_SYMBOLS).filter(|s| s.1.len() == CHECK_SYMBOLS)
         else {
-            return Err(KitError::Length {
-                found: symbols.len(),
-            });
+            return Err(KitError::Length { found: symbols.len() });
         };
         if check(random) != checks {
             return Err(KitError::Checksum);
@@ -148,25 +135,19 @@ impl RecoveryKit {
 
 impl std::fmt::Debug for RecoveryKit {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("RecoveryKit")
-            .field("vault_id", &self.vault_id)
-            .field("key", &"hidden")
-            .finish()
+        f.debug_struct("RecoveryKit").field("vault_id", &self.vault_id).field("key", &"hidden").finish()
     }
 }
 
 fn value_of<'a>(text: &'a str, name: &str) -> Option<&'a str> {
     text.lines().map(str::trim).find_map(|line| {
         let head = line.get(..name.len())?;
-        head.eq_ignore_ascii_case(name)
-            .then(|| line.get(name.len()..).unwrap_or(""))
+        head.eq_ignore_ascii_case(name).then(|| line.get(name.len()..).unwrap_or(""))
     })
 }
 
 fn letter(symbol: u8) -> char {
-    ALPHABET
-        .get(usize::from(symbol))
-        .map_or('0', |byte| char::from(*byte))
+    ALPHABET.get(usize::from(symbol)).map_or('0', |byte| char::from(*byte))
 }
 
 fn symbol(found: char) -> Option<u8> {
@@ -175,19 +156,13 @@ fn symbol(found: char) -> Option<u8> {
         'I' | 'L' => '1',
         other => other,
     };
-    let at = ALPHABET
-        .iter()
-        .position(|byte| char::from(*byte) == plain)?;
+    let at = ALPHABET.iter().position(|byte| char::from(*byte) == plain)?;
     u8::try_from(at).ok()
 }
 
 fn check(random: &[u8]) -> [u8; CHECK_SYMBOLS] {
     let zeroes = [0u8; CHECK_SYMBOLS];
-    let sum = random
-        .iter()
-        .chain(&zeroes)
-        .fold(1u32, |sum, symbol| step(sum, *symbol))
-        ^ BECH32M;
+    let sum = random.iter().chain(&zeroes).fold(1u32, |sum, symbol| step(sum, *symbol)) ^ BECH32M;
     std::array::from_fn(|at| {
         let shift = 5 * (CHECK_SYMBOLS - 1 - at);
         (sum >> shift & 31) as u8
@@ -195,20 +170,10 @@ fn check(random: &[u8]) -> [u8; CHECK_SYMBOLS] {
 }
 
 fn step(sum: u32, symbol: u8) -> u32 {
-    const GENERATOR: [u32; 5] = [
-        0x3b6a_57b2,
-        0x2650_8e6d,
-        0x1ea1_19fa,
-        0x3d42_33dd,
-        0x2a14_62b3,
-    ];
+    const GENERATOR: [u32; 5] = [0x3b6a_57b2, 0x2650_8e6d, 0x1ea1_19fa, 0x3d42_33dd, 0x2a14_62b3];
     let top = sum >> 25;
     let next = (sum & 0x01ff_ffff) << 5 ^ u32::from(symbol);
-    GENERATOR
-        .iter()
-        .enumerate()
-        .filter(|(bit, _)| top >> bit & 1 == 1)
-        .fold(next, |next, (_, g)| next ^ g)
+    GENERATOR.iter().enumerate().filter(|(bit, _)| top >> bit & 1 == 1).fold(next, |next, (_, g)| next ^ g)
 }
 
 #[cfg(test)]
@@ -226,11 +191,7 @@ mod tests {
         let back = RecoveryKit::parse(&text).unwrap();
         assert_eq!(*back.key, *kit.key);
         assert_eq!(back.vault_id(), Some("abcd1234"));
-        let sloppy = text
-            .to_lowercase()
-            .replace('-', " ")
-            .replace('0', "o")
-            .replace('1', "l");
+        let sloppy = text.to_lowercase().replace('-', " ").replace('0', "o").replace('1', "l");
         assert_eq!(*RecoveryKit::parse(&sloppy).unwrap().key, *kit.key);
         assert_eq!(*RecoveryKit::parse(&kit.key).unwrap().key, *kit.key);
         assert!(!format!("{kit:?}").contains(kit.key.as_str()));
@@ -241,11 +202,7 @@ mod tests {
         let kit = kit();
         let good: Vec<char> = kit.key.chars().collect();
         for at in 0..good.len() {
-            for wrong in ALPHABET
-                .iter()
-                .map(|b| char::from(*b))
-                .filter(|c| *c != good[at])
-            {
+            for wrong in ALPHABET.iter().map(|b| char::from(*b)).filter(|c| *c != good[at]) {
                 let mut bad = good.clone();
                 bad[at] = wrong;
                 let bad: String = bad.into_iter().collect();
@@ -263,26 +220,11 @@ mod tests {
     #[test]
     fn names_what_is_wrong() {
         let kit = kit();
-        assert_eq!(
-            RecoveryKit::parse("hello\nworld").unwrap_err(),
-            KitError::NoKey
-        );
-        assert_eq!(
-            RecoveryKit::parse("Key: ABC").unwrap_err(),
-            KitError::Length { found: 3 }
-        );
+        assert_eq!(RecoveryKit::parse("hello\nworld").unwrap_err(), KitError::NoKey);
+        assert_eq!(RecoveryKit::parse("Key: ABC").unwrap_err(), KitError::Length { found: 3 });
         assert_eq!(RecoveryKit::parse("").unwrap_err(), KitError::NoKey);
-        assert_eq!(
-            RecoveryKit::parse("Key: AB!C").unwrap_err(),
-            KitError::Character {
-                position: 3,
-                found: '!'
-            }
-        );
+        assert_eq!(RecoveryKit::parse("Key: AB!C").unwrap_err(), KitError::Character { position: 3, found: '!' });
         let long = format!("Key: {}0", *kit.key);
-        assert_eq!(
-            RecoveryKit::parse(&long).unwrap_err(),
-            KitError::Length { found: 41 }
-        );
+        assert_eq!(RecoveryKit::parse(&long).unwrap_err(), KitError::Length { found: 41 });
     }
 }

@@ -31,8 +31,7 @@ pub use error::{Error, Result};
 pub use kit::{KitError, RecoveryKit};
 pub use passphrase::Passphrase;
 pub use record::{
-    Damage, KeyRecord, Listing, MAX_NOTES, MAX_SOURCES, Restored, SnapshotRecord, Source, Taken,
-    VerifyReport,
+    Damage, KeyRecord, Listing, MAX_NOTES, MAX_SOURCES, Restored, SnapshotRecord, Source, Taken, VerifyReport,
 };
 pub use vault::{DEFAULT_LOCK_WAIT_MS, Vault};
 pub use watch::{CancelToken, Progress, Watch};

@@ -25,9 +25,7 @@ pub(crate) enum Hold {
 
 /// Held while it lives.
 #[derive(Debug)]
-pub(crate) struct VaultLock(
-    #[expect(dead_code, reason = "closing the file releases the lock")] File,
-);
+pub(crate) struct VaultLock(#[expect(dead_code, reason = "closing the file releases the lock")] File);
 
 /// Takes the lock of the vault in `dir`, waiting at most `wait_ms`.
 pub(crate) fn hold(dir: &Path, hold: Hold, wait_ms: u64) -> Result<VaultLock> {
@@ -47,9 +45,7 @@ pub(crate) fn hold(dir: &Path, hold: Hold, wait_ms: u64) -> Result<VaultLock> {
     loop {
         match flock(&file, operation) {
             Ok(()) => return Ok(VaultLock(file)),
-            Err(Errno::WOULDBLOCK) if Instant::now() < until => {
-                std::thread::sleep(Duration::from_millis(POLL_MS))
-            }
+            Err(Errno::WOULDBLOCK) if Instant::now() < until => std::thread::sleep(Duration::from_millis(POLL_MS)),
             Err(Errno::WOULDBLOCK) => return Err(Error::Busy { waited_ms: wait_ms }),
             Err(Errno::INTR) => {}
             Err(errno) => return Err(Error::storage(errno)),

@@ -23,16 +23,10 @@ impl Passphrase {
     pub fn new(text: impl Into<String>) -> Result<Self> {
         let text = Zeroizing::new(text.into());
         if !(MIN_BYTES..=MAX_BYTES).contains(&text.len()) {
-            return Err(Error::invalid(
-                "passphrase",
-                format!("must have {MIN_BYTES} to {MAX_BYTES} bytes"),
-            ));
+            return Err(Error::invalid("passphrase", format!("must have {MIN_BYTES} to {MAX_BYTES} bytes")));
         }
         if text.chars().any(char::is_control) {
-            return Err(Error::invalid(
-                "passphrase",
-                "must not contain control characters",
-            ));
+            return Err(Error::invalid("passphrase", "must not contain control characters"));
         }
         Ok(Self(text))
     }
@@ -78,10 +72,7 @@ mod tests {
         let ok = Passphrase::new("correct horse").unwrap();
         assert_eq!(ok.reveal(), "correct horse");
         assert_eq!(format!("{ok:?}"), "Passphrase(hidden)");
-        let (a, b) = (
-            Passphrase::generate().unwrap(),
-            Passphrase::generate().unwrap(),
-        );
+        let (a, b) = (Passphrase::generate().unwrap(), Passphrase::generate().unwrap());
         assert_eq!(a.reveal().len(), 40);
         assert_ne!(a.reveal(), b.reveal());
     }

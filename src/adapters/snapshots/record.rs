@@ -27,10 +27,7 @@ pub struct Source {
 impl Source {
     /// A source from its two parts; checked when the snapshot is taken.
     pub fn new(label: impl Into<String>, path: impl Into<PathBuf>) -> Self {
-        Self {
-            label: label.into(),
-            path: path.into(),
-        }
+        Self { label: label.into(), path: path.into() }
     }
 }
 
@@ -142,22 +139,12 @@ pub struct KeyRecord {
 /// Checks the folders of a snapshot before anything is read.
 pub(crate) fn check_sources(sources: &[Source]) -> Result<()> {
     if sources.is_empty() || sources.len() > MAX_SOURCES {
-        return Err(Error::invalid(
-            "sources",
-            format!("must be 1 to {MAX_SOURCES}"),
-        ));
+        return Err(Error::invalid("sources", format!("must be 1 to {MAX_SOURCES}")));
     }
     for (at, source) in sources.iter().enumerate() {
         check_name("label", &source.label)?;
-        if sources
-            .iter()
-            .take(at)
-            .any(|other| other.label == source.label)
-        {
-            return Err(Error::invalid(
-                "label",
-                format!("{} is there twice", source.label),
-            ));
+        if sources.iter().take(at).any(|other| other.label == source.label) {
+            return Err(Error::invalid("label", format!("{} is there twice", source.label)));
         }
     }
     Ok(())
@@ -166,10 +153,7 @@ pub(crate) fn check_sources(sources: &[Source]) -> Result<()> {
 /// Checks the tags of a snapshot.
 pub(crate) fn check_tags(tags: &[String]) -> Result<()> {
     if tags.len() > MAX_TAGS {
-        return Err(Error::invalid(
-            "tags",
-            format!("must be at most {MAX_TAGS}"),
-        ));
+        return Err(Error::invalid("tags", format!("must be at most {MAX_TAGS}")));
     }
     tags.iter().try_for_each(|tag| check_name("tag", tag))
 }
@@ -180,16 +164,9 @@ pub(crate) fn check_name(field: &'static str, name: &str) -> Result<()> {
     let fits = !name.is_empty()
         && name.len() <= MAX_NAME
         && !name.starts_with('.')
-        && if field == "label" {
-            name.chars().all(label)
-        } else {
-            name.chars().all(plain)
-        };
+        && if field == "label" { name.chars().all(label) } else { name.chars().all(plain) };
     if fits {
         return Ok(());
     }
-    Err(Error::invalid(
-        field,
-        format!("must be 1 to {MAX_NAME} of a-z A-Z 0-9 . _ - and not start with a dot"),
-    ))
+    Err(Error::invalid(field, format!("must be 1 to {MAX_NAME} of a-z A-Z 0-9 . _ - and not start with a dot")))
 }

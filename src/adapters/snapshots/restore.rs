@@ -30,26 +30,19 @@ impl Vault {
         let snapshot = self.find(id)?;
         let reading = self.reading()?;
         let top = reading.label(&snapshot, label)?;
-        let tree = top
-            .subtree
-            .ok_or_else(|| Error::damaged(label, "folder has no tree"))?;
+        let tree = top.subtree.ok_or_else(|| Error::damaged(label, "folder has no tree"))?;
         let needed_bytes = survey(&reading, label, tree)?;
         let target = Target::prepare(into)?;
         let free_bytes = target.free_bytes()?;
         if needed_bytes > free_bytes {
             target.clear();
-            return Err(Error::NoSpace {
-                needed_bytes,
-                free_bytes,
-            });
+            return Err(Error::NoSpace { needed_bytes, free_bytes });
         }
         let writer = Writer::new(&reading, Meter::new(watch, Some(needed_bytes)));
-        let written = writer
-            .restore(&target.folder, &top, tree, label)
-            .and_then(|restored| {
-                target.sync()?;
-                Ok(restored)
-            });
+        let written = writer.restore(&target.folder, &top, tree, label).and_then(|restored| {
+            target.sync()?;
+            Ok(restored)
+        });
         if written.is_err() {
             target.clear();
         }
@@ -81,16 +74,8 @@ fn survey(reading: &Reading, label: &str, tree: TreeId) -> Result<u64> {
 fn plain_name(node: &Node, shown: &str) -> Result<std::ffi::OsString> {
     let name = node.name().into_owned();
     let bytes = name.as_encoded_bytes();
-    let plain =
-        !matches!(bytes, b"" | b"." | b"..") && !bytes.iter().any(|byte| matches!(byte, b'/' | 0));
-    if plain {
-        Ok(name)
-    } else {
-        Err(Error::damaged(
-            shown,
-            "an entry's name would lead outside its folder",
-        ))
-    }
+    let plain = !matches!(bytes, b"" | b"." | b"..") && !bytes.iter().any(|byte| matches!(byte, b'/' | 0));
+    if plain { Ok(name) } else { Err(Error::damaged(shown, "an entry's name would lead outside its folder")) }
 }
 
 #[cfg(test)]
@@ -105,16 +90,7 @@ mod tests {
             name.clone_into(&mut node.name);
             plain_name(&node, "v")
         };
-        for bad in [
-            "",
-            ".",
-            "..",
-            "a/b",
-            "/etc/passwd",
-            "../x",
-            "a\\x00b",
-            "\\x2fetc",
-        ] {
+        for bad in ["", ".", "..", "a/b", "/etc/passwd", "../x", "a\\x00b", "\\x2fetc"] {
             assert!(named(bad).is_err(), "{bad:?}");
         }
         assert_eq!(named("...").unwrap(), "...");

@@ -46,11 +46,7 @@ pub(crate) struct Notes {
 
 impl Findings {
     pub(crate) fn new(meter: Meter, veto: Veto) -> Self {
-        Self {
-            notes: Mutex::default(),
-            veto,
-            meter,
-        }
+        Self { notes: Mutex::default(), veto, meter }
     }
 
     pub(crate) fn notes(&self) -> MutexGuard<'_, Notes> {

@@ -10,8 +10,7 @@ use bytes::Bytes;
 use rustic_backend::local::LocalBackend;
 use rustic_core::repofile::KeyFile;
 use rustic_core::{
-    BytesList, ErrorKind, FileType, Id, ReadBackend, RepositoryBackends, RusticError, RusticResult,
-    WriteBackend,
+    BytesList, ErrorKind, FileType, Id, ReadBackend, RepositoryBackends, RusticError, RusticResult, WriteBackend,
 };
 use sha2::{Digest as _, Sha256};
 
@@ -33,15 +32,9 @@ pub(crate) struct Store {
 
 impl Store {
     pub(crate) fn backends(dir: &Path, veto: Veto) -> Result<RepositoryBackends> {
-        let text = dir
-            .to_str()
-            .ok_or_else(|| Error::invalid("dir", "must be valid UTF-8"))?;
+        let text = dir.to_str().ok_or_else(|| Error::invalid("dir", "must be valid UTF-8"))?;
         let inner = LocalBackend::new(text, [])?;
-        let store = Self {
-            inner,
-            dir: dir.to_owned(),
-            veto,
-        };
+        let store = Self { inner, dir: dir.to_owned(), veto };
         Ok(RepositoryBackends::new(Arc::new(store), None))
     }
 
@@ -51,9 +44,7 @@ impl Store {
             FileType::Config => self.dir.clone(),
             FileType::Pack => {
                 let hex = id.to_hex();
-                self.dir
-                    .join(tpe.dirname())
-                    .join(hex.as_str().get(..2).unwrap_or_default())
+                self.dir.join(tpe.dirname()).join(hex.as_str().get(..2).unwrap_or_default())
             }
             _ => self.dir.join(tpe.dirname()),
         };
@@ -73,11 +64,7 @@ impl ReadBackend for Store {
     fn list(&self, tpe: FileType) -> RusticResult<Vec<Id>> {
         let mut ids = self.inner.list(tpe)?;
         if tpe == FileType::Key {
-            ids.retain(|id| {
-                self.inner
-                    .read_full(tpe, id)
-                    .is_ok_and(|data| key_is_whole(id, &data))
-            });
+            ids.retain(|id| self.inner.read_full(tpe, id).is_ok_and(|data| key_is_whole(id, &data)));
         }
         Ok(ids)
     }
@@ -86,14 +73,7 @@ impl ReadBackend for Store {
         self.inner.read_full(tpe, id)
     }
 
-    fn read_partial(
-        &self,
-        tpe: FileType,
-        id: &Id,
-        cacheable: bool,
-        offset: u32,
-        length: u32,
-    ) -> RusticResult<Bytes> {
+    fn read_partial(&self, tpe: FileType, id: &Id, cacheable: bool, offset: u32, length: u32) -> RusticResult<Bytes> {
         self.inner.read_partial(tpe, id, cacheable, offset, length)
     }
 
@@ -107,27 +87,13 @@ impl WriteBackend for Store {
         self.inner.create()
     }
 
-    fn write_bytes(
-        &self,
-        tpe: FileType,
-        id: &Id,
-        cacheable: bool,
-        content: BytesList,
-    ) -> RusticResult<()> {
+    fn write_bytes(&self, tpe: FileType, id: &Id, cacheable: bool, content: BytesList) -> RusticResult<()> {
         if tpe == FileType::Snapshot && self.veto.load(Ordering::SeqCst) {
-            return Err(RusticError::new(
-                ErrorKind::AppendOnly,
-                "the snapshot was not finished",
-            ));
+            return Err(RusticError::new(ErrorKind::AppendOnly, "the snapshot was not finished"));
         }
         self.inner.write_bytes(tpe, id, cacheable, content)?;
-        self.sync_folder(tpe, id).map_err(|error| {
-            RusticError::with_source(
-                ErrorKind::InputOutput,
-                "cannot sync the vault's folder",
-                error,
-            )
-        })
+        self.sync_folder(tpe, id)
+            .map_err(|error| RusticError::with_source(ErrorKind::InputOutput, "cannot sync the vault's folder", error))
     }
 
     fn remove(&self, tpe: FileType, id: &Id, cacheable: bool) -> RusticResult<()> {
@@ -138,9 +104,7 @@ impl WriteBackend for Store {
 /// A key file is named by its own hash; its cost is bounded so that a planted one cannot exhaust the server.
 fn key_is_whole(id: &Id, data: &[u8]) -> bool {
     let params_fit = |key: &KeyFile| {
-        let memory = 128u64
-            .saturating_mul(u64::from(key.n))
-            .saturating_mul(u64::from(key.r));
+        let memory = 128u64.saturating_mul(u64::from(key.n)).saturating_mul(u64::from(key.r));
         key.kdf == "scrypt"
             && key.n.is_power_of_two()
             && memory <= MAX_KDF_BYTES
@@ -160,18 +124,8 @@ pub(crate) fn hash(data: &[u8]) -> Id {
 
 /// The key files in the vault at `dir`, each with whether it is whole.
 pub(crate) fn key_files(dir: &Path) -> Result<Vec<(Id, bool)>> {
-    let text = dir
-        .to_str()
-        .ok_or_else(|| Error::invalid("dir", "must be valid UTF-8"))?;
+    let text = dir.to_str().ok_or_else(|| Error::invalid("dir", "must be valid UTF-8"))?;
     let inner = LocalBackend::new(text, [])?;
-    let whole = |id: &Id| {
-        inner
-            .read_full(FileType::Key, id)
-            .is_ok_and(|data| key_is_whole(id, &data))
-    };
-    Ok(inner
-        .list(FileType::Key)?
-        .into_iter()
-        .map(|id| (id, whole(&id)))
-        .collect())
+    let whole = |id: &Id| inner.read_full(FileType::Key, id).is_ok_and(|data| key_is_whole(id, &data));
+    Ok(inner.list(FileType::Key)?.into_iter().map(|id| (id, whole(&id))).collect())
 }

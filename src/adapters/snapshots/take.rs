@@ -7,10 +7,7 @@ use std::sync::Arc;
 
 use rustic_core::jiff::{Timestamp, tz::TimeZone};
 use rustic_core::repofile::{SnapshotFile, SnapshotSummary};
-use rustic_core::{
-    BackupOptions, Progress, ProgressBars, ProgressType, RusticProgress, SnapshotOptions,
-    StringList,
-};
+use rustic_core::{BackupOptions, Progress, ProgressBars, ProgressType, RusticProgress, SnapshotOptions, StringList};
 
 use crate::record::{SnapshotRecord, Source, Taken, check_sources, check_tags};
 use crate::rooted::open_root;
@@ -31,43 +28,25 @@ impl Vault {
     /// # Errors
     /// [`Error::Unreadable`] when a file cannot be read and [`Error::Cancelled`]; nothing is recorded then.
     /// [`Error::Invalid`] for bad labels, tags or time; [`Error::Busy`]; [`Error::Storage`].
-    pub fn snapshot(
-        &self,
-        sources: &[Source],
-        tags: &[String],
-        taken_at_ms: u64,
-        watch: &Watch,
-    ) -> Result<Taken> {
+    pub fn snapshot(&self, sources: &[Source], tags: &[String], taken_at_ms: u64, watch: &Watch) -> Result<Taken> {
         check_sources(sources)?;
         check_tags(tags)?;
         let _lock = self.hold_shared()?;
         let veto = Veto::default();
         let findings = Arc::new(Findings::new(Meter::new(watch, None), Arc::clone(&veto)));
-        let sources = Sources {
-            roots: open_roots(sources)?,
-            findings: Arc::clone(&findings),
-        };
-        let labels: Vec<PathBuf> = sources
-            .roots
-            .iter()
-            .map(|root| PathBuf::from(&root.label))
-            .collect();
+        let sources = Sources { roots: open_roots(sources)?, findings: Arc::clone(&findings) };
+        let labels: Vec<PathBuf> = sources.roots.iter().map(|root| PathBuf::from(&root.label)).collect();
         let template = template(tags, taken_at_ms)?;
-        let repo = self
-            .repository(veto, BytesTo(Arc::clone(&findings)))?
-            .to_indexed_ids()?;
+        let repo = self.repository(veto, BytesTo(Arc::clone(&findings)))?.to_indexed_ids()?;
         let mut options = BackupOptions::default();
         options.no_scan = true;
-        let archived = catch_unwind(AssertUnwindSafe(|| {
-            repo.archive(&options, &sources, template, &labels)
-        }));
+        let archived = catch_unwind(AssertUnwindSafe(|| repo.archive(&options, &sources, template, &labels)));
         let mut notes = std::mem::take(&mut *findings.notes());
         if let Some((path, detail)) = notes.unreadable.take() {
             return Err(Error::Unreadable { path, detail });
         }
         findings.meter.go_on()?;
-        let snapshot =
-            archived.map_err(|_| Error::storage("the archive engine stopped unexpectedly"))??;
+        let snapshot = archived.map_err(|_| Error::storage("the archive engine stopped unexpectedly"))??;
         Ok(Taken {
             snapshot: record(&snapshot),
             changed: notes.changed,
@@ -82,14 +61,8 @@ fn open_roots(sources: &[Source]) -> Result<Vec<Root>> {
     sources
         .iter()
         .map(|source| match open_root(&source.path) {
-            Ok(folder) => Ok(Root {
-                label: source.label.clone(),
-                folder: Arc::new(folder),
-            }),
-            Err(errno) => Err(Error::Unreadable {
-                path: source.label.clone(),
-                detail: errno.to_string(),
-            }),
+            Ok(folder) => Ok(Root { label: source.label.clone(), folder: Arc::new(folder) }),
+            Err(errno) => Err(Error::Unreadable { path: source.label.clone(), detail: errno.to_string() }),
         })
         .collect()
 }
@@ -119,12 +92,7 @@ pub(crate) fn record(snapshot: &SnapshotFile) -> SnapshotRecord {
         files: summary.map_or(0, |s| s.total_files_processed),
         added_bytes: summary.map_or(0, |s| s.data_added_packed),
         labels: snapshot.paths.iter().cloned().collect(),
-        tags: snapshot
-            .tags
-            .iter()
-            .filter(|tag| !tag.is_empty())
-            .cloned()
-            .collect(),
+        tags: snapshot.tags.iter().filter(|tag| !tag.is_empty()).cloned().collect(),
     }
 }
 

@@ -10,8 +10,8 @@ use std::path::{Path, PathBuf};
 
 use rustic_core::repofile::{MasterKey, SnapshotFile, SnapshotId};
 use rustic_core::{
-    ConfigOptions, Credentials, FileType, KeyOptions, LimitOption, NoProgressBars, OpenStatus,
-    ProgressBars, PruneOptions, Repository, RepositoryOptions,
+    ConfigOptions, Credentials, FileType, KeyOptions, LimitOption, NoProgressBars, OpenStatus, ProgressBars,
+    PruneOptions, Repository, RepositoryOptions,
 };
 use zeroize::Zeroize as _;
 
@@ -38,10 +38,7 @@ pub struct Vault {
 
 impl std::fmt::Debug for Vault {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Vault")
-            .field("dir", &self.dir)
-            .field("id", &self.id)
-            .finish_non_exhaustive()
+        f.debug_struct("Vault").field("dir", &self.dir).field("id", &self.id).finish_non_exhaustive()
     }
 }
 
@@ -57,29 +54,22 @@ impl Vault {
     /// # Errors
     /// [`Error::Exists`], [`Error::Storage`].
     pub fn create(dir: &Path, passphrase: &Passphrase) -> Result<Self> {
-        if dir.read_dir().map_or_else(
-            |error| error.kind() != std::io::ErrorKind::NotFound,
-            |mut names| names.next().is_some(),
-        ) {
-            return Err(Error::Exists {
-                dir: dir.to_owned(),
-            });
+        if dir
+            .read_dir()
+            .map_or_else(|error| error.kind() != std::io::ErrorKind::NotFound, |mut names| names.next().is_some())
+        {
+            return Err(Error::Exists { dir: dir.to_owned() });
         }
         // Made next to its place and moved in whole: a crash leaves no half vault under the name.
         let mut suffix = [0u8; 8];
         getrandom::fill(&mut suffix).map_err(Error::storage)?;
-        let name = dir
-            .file_name()
-            .ok_or_else(|| Error::invalid("dir", "must name a folder"))?;
+        let name = dir.file_name().ok_or_else(|| Error::invalid("dir", "must name a folder"))?;
         let mut making = std::ffi::OsString::from(".making-");
         making.push(u64::from_le_bytes(suffix).to_string());
         making.push("-");
         making.push(name);
         let making = dir.with_file_name(making);
-        DirBuilder::new()
-            .mode(0o700)
-            .create(&making)
-            .map_err(Error::storage)?;
+        DirBuilder::new().mode(0o700).create(&making).map_err(Error::storage)?;
         let made = with_password(passphrase, |credentials| {
             let repo = Repository::new(&options(), &Store::backends(&making, Veto::default())?)?;
             let repo = repo.init(credentials, &key_options(), &ConfigOptions::default())?;
@@ -105,9 +95,7 @@ impl Vault {
             return Err(if remains {
                 Error::damaged("config", "the vault's configuration file is gone")
             } else {
-                Error::Missing {
-                    dir: dir.to_owned(),
-                }
+                Error::Missing { dir: dir.to_owned() }
             });
         }
         let keys = key_files(dir)?;
@@ -115,9 +103,8 @@ impl Vault {
             return Err(Error::damaged("keys", "no key file is left whole"));
         }
         let backends = Store::backends(dir, Veto::default())?;
-        let opened = with_password(passphrase, |credentials| {
-            Ok(Repository::new(&options(), &backends)?.open(credentials))
-        })?;
+        let opened =
+            with_password(passphrase, |credentials| Ok(Repository::new(&options(), &backends)?.open(credentials)))?;
         let repo = match opened {
             Ok(repo) => repo,
             Err(error) if error.is_incorrect_password() => {
@@ -139,10 +126,7 @@ impl Vault {
             dir: dir.to_owned(),
             id: repo.config().id.to_hex().as_str().to_owned(),
             master: repo.key(),
-            key_id: repo
-                .key_id()
-                .as_ref()
-                .map(|id| id.to_hex().as_str().to_owned()),
+            key_id: repo.key_id().as_ref().map(|id| id.to_hex().as_str().to_owned()),
             lock_wait_ms: DEFAULT_LOCK_WAIT_MS,
         }
     }
@@ -154,9 +138,7 @@ impl Vault {
     pub fn open_with_kit(dir: &Path, kit: &RecoveryKit) -> Result<Self> {
         let vault = Self::open(dir, &kit.passphrase()?)?;
         match kit.vault_id() {
-            Some(named) if named != vault.id => Err(Error::OtherVault {
-                kit_vault: named.to_owned(),
-            }),
+            Some(named) if named != vault.id => Err(Error::OtherVault { kit_vault: named.to_owned() }),
             _ => Ok(vault),
         }
     }
@@ -187,9 +169,7 @@ impl Vault {
                 Err(_) => listing.damaged.push(id.to_hex().as_str().to_owned()),
             }
         }
-        listing
-            .snapshots
-            .sort_by(|a, b| (a.taken_at_ms, &a.id).cmp(&(b.taken_at_ms, &b.id)));
+        listing.snapshots.sort_by(|a, b| (a.taken_at_ms, &a.id).cmp(&(b.taken_at_ms, &b.id)));
         listing.damaged.sort();
         Ok(listing)
     }
@@ -201,10 +181,7 @@ impl Vault {
     pub fn forget(&self, ids: &[String]) -> Result<()> {
         let _lock = self.hold_alone()?;
         let repo = self.repository(Veto::default(), NoProgressBars)?;
-        let ids: Vec<SnapshotId> = ids
-            .iter()
-            .map(|id| self.resolve(&repo, id))
-            .collect::<Result<_>>()?;
+        let ids: Vec<SnapshotId> = ids.iter().map(|id| self.resolve(&repo, id)).collect::<Result<_>>()?;
         repo.delete_snapshots(&ids)?;
         let mut options = PruneOptions::default();
         options.instant_delete = true;
@@ -226,15 +203,10 @@ impl Vault {
     }
 
     /// A fresh view of the vault, with its own veto.
-    pub(crate) fn repository(
-        &self,
-        veto: Veto,
-        progress: impl ProgressBars,
-    ) -> Result<Repository<OpenStatus>> {
+    pub(crate) fn repository(&self, veto: Veto, progress: impl ProgressBars) -> Result<Repository<OpenStatus>> {
         let backends = Store::backends(&self.dir, veto)?;
         let mut credentials = Credentials::Masterkey(self.master.clone());
-        let opened =
-            Repository::new_with_progress(&options(), &backends, progress)?.open(&credentials);
+        let opened = Repository::new_with_progress(&options(), &backends, progress)?.open(&credentials);
         if let Credentials::Masterkey(master) = &mut credentials {
             wipe(master);
         }
@@ -243,9 +215,7 @@ impl Vault {
 
     pub(crate) fn reading(&self) -> Result<Reading> {
         let repo = self.repository(Veto::default(), NoProgressBars)?;
-        let indexed = repo
-            .to_indexed()
-            .map_err(|error| Error::damaged("index", crate::error::brief(&error)))?;
+        let indexed = repo.to_indexed().map_err(|error| Error::damaged("index", crate::error::brief(&error)))?;
         Ok(Reading::new(indexed))
     }
 
@@ -257,15 +227,11 @@ impl Vault {
     }
 
     fn resolve(&self, repo: &Repository<OpenStatus>, id: &str) -> Result<SnapshotId> {
-        let unknown = || Error::UnknownSnapshot {
-            id: id.chars().take(ID_DIGITS).collect(),
-        };
+        let unknown = || Error::UnknownSnapshot { id: id.chars().take(ID_DIGITS).collect() };
         if !(MIN_ID_DIGITS..=ID_DIGITS).contains(&id.len()) {
             return Err(unknown());
         }
-        let mut fitting = repo
-            .list::<SnapshotId>()?
-            .filter(|known| known.to_hex().as_str().starts_with(id));
+        let mut fitting = repo.list::<SnapshotId>()?.filter(|known| known.to_hex().as_str().starts_with(id));
         match (fitting.next(), fitting.next()) {
             (Some(found), None) => Ok(found),
             _ => Err(unknown()),
@@ -275,10 +241,7 @@ impl Vault {
 
 fn read_snapshot(repo: &Repository<OpenStatus>, id: SnapshotId) -> Result<SnapshotFile> {
     let mut snapshot: SnapshotFile = repo.get_file(&id).map_err(|error| {
-        Error::damaged(
-            format!("{:?} {}", FileType::Snapshot, id.to_hex().as_str()),
-            crate::error::brief(&error),
-        )
+        Error::damaged(format!("{:?} {}", FileType::Snapshot, id.to_hex().as_str()), crate::error::brief(&error))
     })?;
     snapshot.id = id;
     Ok(snapshot)
@@ -297,10 +260,7 @@ fn key_options() -> KeyOptions {
 }
 
 /// Lends the passphrase to the engine and wipes that copy afterwards.
-fn with_password<T>(
-    passphrase: &Passphrase,
-    work: impl FnOnce(&Credentials) -> Result<T>,
-) -> Result<T> {
+fn with_password<T>(passphrase: &Passphrase, work: impl FnOnce(&Credentials) -> Result<T>) -> Result<T> {
     let mut credentials = Credentials::Password(passphrase.reveal().to_owned());
     let result = work(&credentials);
     if let Credentials::Password(text) = &mut credentials {

@@ -27,14 +27,7 @@ impl Vault {
             reading: self.reading()?,
             meter: Meter::new(watch, Some(record.bytes)),
             seen: HashMap::new(),
-            report: VerifyReport {
-                id: record.id,
-                files: 0,
-                bytes: 0,
-                chunks: 0,
-                damage: Vec::new(),
-                damage_total: 0,
-            },
+            report: VerifyReport { id: record.id, files: 0, bytes: 0, chunks: 0, damage: Vec::new(), damage_total: 0 },
         };
         let mut pending = vec![(PathBuf::new(), snapshot.tree, 0)];
         while let Some((path, tree, depth)) = pending.pop() {
@@ -64,12 +57,7 @@ impl Check {
     }
 
     /// Checks the files of one folder; the folders in it come back.
-    fn folder(
-        &mut self,
-        path: &Path,
-        tree: TreeId,
-        depth: usize,
-    ) -> Result<Vec<(PathBuf, TreeId)>> {
+    fn folder(&mut self, path: &Path, tree: TreeId, depth: usize) -> Result<Vec<(PathBuf, TreeId)>> {
         let nodes = match self.reading.tree(tree) {
             Ok(nodes) => nodes,
             Err(bad) => {
@@ -82,9 +70,7 @@ impl Check {
             let path = path.join(&*node.name());
             match node.subtree {
                 // The labels are one level above what a walk counts.
-                Some(_) if depth > MAX_DEPTH => {
-                    self.bad(&path, loose("folders are nested too deep"))
-                }
+                Some(_) if depth > MAX_DEPTH => self.bad(&path, loose("folders are nested too deep")),
                 Some(subtree) => folders.push((path, subtree)),
                 None if node.is_dir() => self.bad(&path, loose("folder has no tree")),
                 None => self.file(&path, node)?,
@@ -98,10 +84,7 @@ impl Check {
         for id in node.content.iter().flatten() {
             self.meter.go_on()?;
             if !self.seen.contains_key(id) {
-                let read = self
-                    .reading
-                    .chunk(id)
-                    .map(|data| u64::try_from(data.len()).unwrap_or(u64::MAX));
+                let read = self.reading.chunk(id).map(|data| u64::try_from(data.len()).unwrap_or(u64::MAX));
                 self.seen.insert(*id, read);
                 self.report.chunks += 1;
             }
@@ -120,9 +103,5 @@ impl Check {
 }
 
 fn loose(detail: &str) -> Bad {
-    Bad {
-        chunk: None,
-        pack: None,
-        detail: detail.to_owned(),
-    }
+    Bad { chunk: None, pack: None, detail: detail.to_owned() }
 }

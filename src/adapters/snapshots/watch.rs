@@ -46,10 +46,7 @@ pub struct Watch {
 
 impl std::fmt::Debug for Watch {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Watch")
-            .field("progress", &self.progress.is_some())
-            .field("cancel", &self.cancel)
-            .finish()
+        f.debug_struct("Watch").field("progress", &self.progress.is_some()).field("cancel", &self.cancel).finish()
     }
 }
 
@@ -80,11 +77,7 @@ impl Meter {
 
     /// Errs when the caller asked to stop.
     pub(crate) fn go_on(&self) -> crate::Result<()> {
-        if self.cancelled() {
-            Err(crate::Error::Cancelled)
-        } else {
-            Ok(())
-        }
+        if self.cancelled() { Err(crate::Error::Cancelled) } else { Ok(()) }
     }
 
     pub(crate) fn add_bytes(&self, bytes: u64) {
@@ -103,11 +96,7 @@ impl Meter {
         let bytes_done = self.bytes.load(Ordering::Relaxed);
         self.reported.store(bytes_done, Ordering::Relaxed);
         if let Some(progress) = &self.watch.progress {
-            progress(Progress {
-                files_done: self.files.load(Ordering::Relaxed),
-                bytes_done,
-                bytes_total: self.total,
-            });
+            progress(Progress { files_done: self.files.load(Ordering::Relaxed), bytes_done, bytes_total: self.total });
         }
     }
 }

@@ -19,10 +19,7 @@ pub(super) struct Target {
 
 impl Target {
     pub(super) fn prepare(path: &Path) -> Result<Self> {
-        let fail = |detail: String| Error::Target {
-            path: path.display().to_string(),
-            detail,
-        };
+        let fail = |detail: String| Error::Target { path: path.display().to_string(), detail };
         let created = match std::fs::DirBuilder::new().mode(0o700).create(path) {
             Ok(()) => true,
             Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => false,
@@ -35,11 +32,7 @@ impl Target {
                 return Err(fail("the folder is not empty".to_owned()));
             }
         }
-        Ok(Self {
-            folder,
-            path: path.to_owned(),
-            created,
-        })
+        Ok(Self { folder, path: path.to_owned(), created })
     }
 
     pub(super) fn free_bytes(&self) -> Result<u64> {
@@ -53,11 +46,7 @@ impl Target {
 
     /// Puts the folder back to what it was: absent or empty.
     pub(super) fn clear(&self) {
-        let cleared = if self.created {
-            std::fs::remove_dir_all(&self.path)
-        } else {
-            self.empty()
-        };
+        let cleared = if self.created { std::fs::remove_dir_all(&self.path) } else { self.empty() };
         if let Err(error) = cleared {
             tracing::warn!(folder = %self.path.display(), %error, "cannot clear a failed restore");
         }
@@ -76,9 +65,6 @@ impl Target {
     }
 
     fn fail(&self, errno: rustix::io::Errno) -> Error {
-        Error::Target {
-            path: self.path.display().to_string(),
-            detail: errno.to_string(),
-        }
+        Error::Target { path: self.path.display().to_string(), detail: errno.to_string() }
     }
 }

@@ -29,11 +29,7 @@ pub(crate) fn node(name: &OsStr, stat: &Stat, link: Option<&std::path::Path>) ->
 
 fn metadata(stat: &Stat) -> Metadata {
     let kind = FileType::from_raw_mode(stat.st_mode);
-    let size = if kind == FileType::RegularFile {
-        u64::try_from(stat.st_size).unwrap_or(0)
-    } else {
-        0
-    };
+    let size = if kind == FileType::RegularFile { u64::try_from(stat.st_size).unwrap_or(0) } else { 0 };
     Metadata {
         mode: Some(to_format(stat.st_mode)),
         mtime: timestamp(stat.st_mtime, stat.st_mtime_nsec),
@@ -57,26 +53,14 @@ fn to_format(mode: u32) -> u32 {
         FileType::Fifo => FORMAT_FIFO,
         _ => 0,
     };
-    let bits = [
-        (0o4000, FORMAT_SETUID),
-        (0o2000, FORMAT_SETGID),
-        (0o1000, FORMAT_STICKY),
-    ];
-    bits.iter()
-        .filter(|(bit, _)| mode & bit != 0)
-        .fold(mode & 0o777 | kind, |all, (_, format)| all | format)
+    let bits = [(0o4000, FORMAT_SETUID), (0o2000, FORMAT_SETGID), (0o1000, FORMAT_STICKY)];
+    bits.iter().filter(|(bit, _)| mode & bit != 0).fold(mode & 0o777 | kind, |all, (_, format)| all | format)
 }
 
 /// The permission bits (`chmod`) that an archived mode stands for.
 pub(crate) fn permissions(format: u32) -> u32 {
-    let bits = [
-        (0o4000, FORMAT_SETUID),
-        (0o2000, FORMAT_SETGID),
-        (0o1000, FORMAT_STICKY),
-    ];
-    bits.iter()
-        .filter(|(_, bit)| format & bit != 0)
-        .fold(format & 0o777, |all, (mode, _)| all | mode)
+    let bits = [(0o4000, FORMAT_SETUID), (0o2000, FORMAT_SETGID), (0o1000, FORMAT_STICKY)];
+    bits.iter().filter(|(_, bit)| format & bit != 0).fold(format & 0o777, |all, (mode, _)| all | mode)
 }
 
 #[cfg(test)]

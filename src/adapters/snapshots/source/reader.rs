@@ -32,11 +32,7 @@ pub(crate) struct Seen {
 
 impl Seen {
     pub(crate) fn of(stat: &Stat) -> Self {
-        Self {
-            inode: stat.st_ino,
-            size: stat.st_size,
-            mtime: (stat.st_mtime, stat.st_mtime_nsec),
-        }
+        Self { inode: stat.st_ino, size: stat.st_size, mtime: (stat.st_mtime, stat.st_mtime_nsec) }
     }
 }
 
@@ -46,37 +42,21 @@ impl ReadSourceOpen for OpenEntry {
     fn open(self) -> RusticResult<FileReader> {
         let path = shown(&self.root.label, &self.inside);
         // NONBLOCK: a pipe that takes the file's place must not hang the backup.
-        let opened = open_below(
-            &self.root.folder,
-            &self.inside,
-            OFlags::RDONLY | OFlags::NONBLOCK,
-        )
-        .and_then(|file| fstat(&file).map(|stat| (file, stat)));
+        let opened = open_below(&self.root.folder, &self.inside, OFlags::RDONLY | OFlags::NONBLOCK)
+            .and_then(|file| fstat(&file).map(|stat| (file, stat)));
         match opened {
             Ok((file, stat)) if FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile => {
                 let file = File::from(file);
-                Ok(FileReader {
-                    file,
-                    path,
-                    seen: self.seen,
-                    findings: self.findings,
-                    done: false,
-                })
+                Ok(FileReader { file, path, seen: self.seen, findings: self.findings, done: false })
             }
             // Gone, or replaced by something that is no file: as if it had been deleted a moment earlier.
             Ok(_) | Err(Errno::NOENT | Errno::LOOP | Errno::XDEV | Errno::NOTDIR | Errno::NXIO) => {
                 self.findings.left_out(path);
-                Err(RusticError::new(
-                    ErrorKind::InputOutput,
-                    "the file vanished",
-                ))
+                Err(RusticError::new(ErrorKind::InputOutput, "the file vanished"))
             }
             Err(errno) => {
                 self.findings.unreadable(path, errno.to_string());
-                Err(RusticError::new(
-                    ErrorKind::InputOutput,
-                    "the file cannot be read",
-                ))
+                Err(RusticError::new(ErrorKind::InputOutput, "the file cannot be read"))
             }
         }
     }
@@ -107,8 +87,7 @@ impl Read for FileReader {
                 Ok(0)
             }
             Err(error) if error.kind() != std::io::ErrorKind::Interrupted => {
-                self.findings
-                    .unreadable(std::mem::take(&mut self.path), error.to_string());
+                self.findings.unreadable(std::mem::take(&mut self.path), error.to_string());
                 Err(error)
             }
             other => other,

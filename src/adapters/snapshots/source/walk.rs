@@ -38,30 +38,19 @@ type Entry = RusticResult<ReadSourceEntry<OpenEntry>>;
 impl Walk {
     pub(super) fn new(mut roots: Vec<Root>, findings: Arc<Findings>) -> Self {
         roots.sort_by(|a, b| a.label.cmp(&b.label));
-        Self {
-            roots: roots.into_iter(),
-            current: None,
-            levels: Vec::new(),
-            findings,
-        }
+        Self { roots: roots.into_iter(), current: None, levels: Vec::new(), findings }
     }
 
     /// Starts the next source with the entry of the folder itself.
     fn next_root(&mut self) -> Option<Entry> {
         let root = self.roots.next()?;
         self.current = Some(root.clone());
-        let entered = fstat(&root.folder).and_then(|stat| {
-            self.enter(Arc::clone(&root.folder), PathBuf::new())
-                .map(|()| stat)
-        });
+        let entered =
+            fstat(&root.folder).and_then(|stat| self.enter(Arc::clone(&root.folder), PathBuf::new()).map(|()| stat));
         match entered {
             Ok(stat) => {
                 let node = node(OsStr::new(&root.label), &stat, None)?;
-                Some(Ok(ReadSourceEntry {
-                    path: PathBuf::from(&root.label),
-                    node,
-                    open: None,
-                }))
+                Some(Ok(ReadSourceEntry { path: PathBuf::from(&root.label), node, open: None }))
             }
             Err(errno) => {
                 self.findings.unreadable(root.label, errno.to_string());
@@ -82,11 +71,7 @@ impl Walk {
             }
         }
         names.sort_unstable_by(|a, b| b.cmp(a));
-        self.levels.push(Level {
-            folder,
-            inside,
-            names,
-        });
+        self.levels.push(Level { folder, inside, names });
         Ok(())
     }
 
@@ -100,12 +85,8 @@ impl Walk {
     ) -> rustix::io::Result<Option<Entry>> {
         let stat = statat(folder, name, AtFlags::SYMLINK_NOFOLLOW)?;
         let kind = FileType::from_raw_mode(stat.st_mode);
-        let link = (kind == FileType::Symlink)
-            .then(|| readlinkat(folder, name, Vec::new()))
-            .transpose()?;
-        let link = link
-            .as_ref()
-            .map(|target| Path::new(OsStr::from_bytes(target.as_bytes())));
+        let link = (kind == FileType::Symlink).then(|| readlinkat(folder, name, Vec::new())).transpose()?;
+        let link = link.as_ref().map(|target| Path::new(OsStr::from_bytes(target.as_bytes())));
         let Some(node) = node(name, &stat, link) else {
             self.findings.left_out(shown(&root.label, &inside));
             return Ok(None);
@@ -123,12 +104,7 @@ impl Walk {
     }
 
     fn opener(&self, root: &Root, inside: PathBuf, stat: &Stat) -> OpenEntry {
-        OpenEntry {
-            root: root.clone(),
-            inside,
-            seen: Seen::of(stat),
-            findings: Arc::clone(&self.findings),
-        }
+        OpenEntry { root: root.clone(), inside, seen: Seen::of(stat), findings: Arc::clone(&self.findings) }
     }
 }
 

@@ -1,11 +1,6 @@
 //! The vault against real folders: what goes in comes out, damage is found, nothing escapes.
 //! It must never depend on the clock or on who runs it.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    reason = "tests may stop at the first surprise"
-)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests may stop at the first surprise")]
 
 #[path = "it/keys.rs"]
 mod keys;

@@ -17,11 +17,7 @@ impl Vault {
     pub fn keys(&self) -> Result<Vec<KeyRecord>> {
         let record = |(id, whole): (rustic_core::Id, bool)| {
             let id = id.to_hex().as_str().to_owned();
-            KeyRecord {
-                in_use: self.key_id.as_ref() == Some(&id),
-                id,
-                whole,
-            }
+            KeyRecord { in_use: self.key_id.as_ref() == Some(&id), id, whole }
         };
         let mut keys: Vec<_> = key_files(&self.dir)?.into_iter().map(record).collect();
         keys.sort_by(|a, b| a.id.cmp(&b.id));
@@ -87,11 +83,8 @@ impl Vault {
         if !keys.iter().any(|key| key.whole && key.id != id) {
             return Err(Error::invalid("key", "is the last one"));
         }
-        let id: KeyId = id
-            .parse()
-            .map_err(|_| Error::invalid("key", "is not a key of this vault"))?;
-        self.repository(Veto::default(), NoProgressBars)?
-            .delete_key(&id)?;
+        let id: KeyId = id.parse().map_err(|_| Error::invalid("key", "is not a key of this vault"))?;
+        self.repository(Veto::default(), NoProgressBars)?.delete_key(&id)?;
         Ok(())
     }
 }

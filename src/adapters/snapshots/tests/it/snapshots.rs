@@ -19,21 +19,11 @@ fn a_snapshot_says_what_it_holds() {
         (record.labels.as_slice(), record.tags.as_slice()),
         (&["orders".to_owned()][..], &["nightly".to_owned()][..])
     );
-    let files = picture(&place.path("source"))
-        .values()
-        .filter(|(mode, ..)| mode & 0o170_000 != 0o040_000)
-        .count();
+    let files = picture(&place.path("source")).values().filter(|(mode, ..)| mode & 0o170_000 != 0o040_000).count();
     assert_eq!(record.files, files as u64);
     assert!(record.bytes > 8 * 1024 * 1024, "{record:?}");
-    assert!(
-        record.added_bytes > 5 * 1024 * 1024 && record.added_bytes < record.bytes,
-        "zeroes must pack: {record:?}"
-    );
-    assert_eq!(
-        (taken.changed_total, taken.left_out_total),
-        (0, 0),
-        "{taken:?}"
-    );
+    assert!(record.added_bytes > 5 * 1024 * 1024 && record.added_bytes < record.bytes, "zeroes must pack: {record:?}");
+    assert_eq!((taken.changed_total, taken.left_out_total), (0, 0), "{taken:?}");
     assert_eq!(place.vault.list().unwrap().snapshots, vec![record.clone()]);
 }
 
@@ -64,16 +54,8 @@ fn nothing_readable_by_others_is_stored_in_the_clear() {
     assert_eq!(dir_mode & 0o777, 0o700);
     for file in crate::support::files_below(&place.vault_dir()) {
         let data = fs::read(&file).unwrap();
-        for needle in [
-            &b"very-recognisable"[..],
-            b"secret-file-name",
-            b"correct horse",
-        ] {
-            assert!(
-                !data.windows(needle.len()).any(|w| w == needle),
-                "{}",
-                file.display()
-            );
+        for needle in [&b"very-recognisable"[..], b"secret-file-name", b"correct horse"] {
+            assert!(!data.windows(needle.len()).any(|w| w == needle), "{}", file.display());
         }
     }
 }
@@ -88,26 +70,10 @@ fn forgetting_removes_the_bytes_and_keeps_what_others_need() {
     let second = place.take(T0 + 1).snapshot.id;
     let before = place.bytes_stored();
     place.vault.forget(std::slice::from_ref(&first)).unwrap();
-    assert!(
-        place.bytes_stored() + 3 * 1024 * 1024 < before,
-        "{before} -> {}",
-        place.bytes_stored()
-    );
-    assert!(
-        place
-            .vault
-            .verify(&second, &Watch::default())
-            .unwrap()
-            .is_whole()
-    );
-    assert!(matches!(
-        place.vault.verify(&first, &Watch::default()),
-        Err(Error::UnknownSnapshot { .. })
-    ));
-    assert!(matches!(
-        place.vault.forget(&[first]),
-        Err(Error::UnknownSnapshot { .. })
-    ));
+    assert!(place.bytes_stored() + 3 * 1024 * 1024 < before, "{before} -> {}", place.bytes_stored());
+    assert!(place.vault.verify(&second, &Watch::default()).unwrap().is_whole());
+    assert!(matches!(place.vault.verify(&first, &Watch::default()), Err(Error::UnknownSnapshot { .. })));
+    assert!(matches!(place.vault.forget(&[first]), Err(Error::UnknownSnapshot { .. })));
     place.vault.forget(&[second]).unwrap();
     assert!(place.vault.list().unwrap().snapshots.is_empty());
     assert!(place.bytes_stored() < 64 * 1024, "{}", place.bytes_stored());
@@ -119,79 +85,32 @@ fn one_unknown_id_deletes_nothing() {
     place.write("a", b"a");
     let id = place.take(T0).snapshot.id;
     let ids = [id.clone(), "0".repeat(64)];
-    assert!(matches!(
-        place.vault.forget(&ids),
-        Err(Error::UnknownSnapshot { .. })
-    ));
+    assert!(matches!(place.vault.forget(&ids), Err(Error::UnknownSnapshot { .. })));
     assert_eq!(place.vault.list().unwrap().snapshots.len(), 1);
     // A beginning of at least eight digits names it too; less does not.
     assert!(place.vault.verify(&id[..8], &Watch::default()).is_ok());
-    assert!(matches!(
-        place.vault.verify(&id[..7], &Watch::default()),
-        Err(Error::UnknownSnapshot { .. })
-    ));
-    assert!(matches!(
-        place.vault.verify("../../config", &Watch::default()),
-        Err(Error::UnknownSnapshot { .. })
-    ));
+    assert!(matches!(place.vault.verify(&id[..7], &Watch::default()), Err(Error::UnknownSnapshot { .. })));
+    assert!(matches!(place.vault.verify("../../config", &Watch::default()), Err(Error::UnknownSnapshot { .. })));
 }
 
 #[test]
 fn bad_arguments_are_refused_before_anything_is_read() {
     let place = Place::new();
     let source = place.path("source");
-    let take = |sources: &[Source], tags: &[String], at| {
-        place.vault.snapshot(sources, tags, at, &Watch::default())
-    };
-    for label in [
-        "",
-        ".",
-        "..",
-        "a/b",
-        "../x",
-        ".hidden",
-        "with space",
-        &"x".repeat(65),
-    ] {
+    let take = |sources: &[Source], tags: &[String], at| place.vault.snapshot(sources, tags, at, &Watch::default());
+    for label in ["", ".", "..", "a/b", "../x", ".hidden", "with space", &"x".repeat(65)] {
         let result = take(&[Source::new(label, &source)], &[], T0);
-        assert!(
-            matches!(result, Err(Error::Invalid { field: "label", .. })),
-            "{label:?}: {result:?}"
-        );
+        assert!(matches!(result, Err(Error::Invalid { field: "label", .. })), "{label:?}: {result:?}");
     }
     let twice = [Source::new("a", &source), Source::new("a", &source)];
-    assert!(matches!(
-        take(&twice, &[], T0),
-        Err(Error::Invalid { field: "label", .. })
-    ));
-    assert!(matches!(
-        take(&[], &[], T0),
-        Err(Error::Invalid {
-            field: "sources",
-            ..
-        })
-    ));
+    assert!(matches!(take(&twice, &[], T0), Err(Error::Invalid { field: "label", .. })));
+    assert!(matches!(take(&[], &[], T0), Err(Error::Invalid { field: "sources", .. })));
     let one = [Source::new("a", &source)];
-    assert!(matches!(
-        take(&one, &["a,b".to_owned()], T0),
-        Err(Error::Invalid { field: "tag", .. })
-    ));
-    assert!(matches!(
-        take(&one, &[], u64::MAX),
-        Err(Error::Invalid {
-            field: "taken_at_ms",
-            ..
-        })
-    ));
-    assert!(matches!(
-        take(&[Source::new("a", place.path("none"))], &[], T0),
-        Err(Error::Unreadable { .. })
-    ));
+    assert!(matches!(take(&one, &["a,b".to_owned()], T0), Err(Error::Invalid { field: "tag", .. })));
+    assert!(matches!(take(&one, &[], u64::MAX), Err(Error::Invalid { field: "taken_at_ms", .. })));
+    assert!(matches!(take(&[Source::new("a", place.path("none"))], &[], T0), Err(Error::Unreadable { .. })));
     symlink(&source, place.path("alias")).unwrap();
-    assert!(matches!(
-        take(&[Source::new("a", place.path("alias"))], &[], T0),
-        Err(Error::Unreadable { .. })
-    ));
+    assert!(matches!(take(&[Source::new("a", place.path("alias"))], &[], T0), Err(Error::Unreadable { .. })));
     assert!(place.vault.list().unwrap().snapshots.is_empty());
 }
 
@@ -200,16 +119,8 @@ fn too_deep_a_folder_fails_the_snapshot_by_name() {
     let place = Place::new();
     let deep = vec!["d"; 230].join("/");
     fs::create_dir_all(place.path("source").join(deep)).unwrap();
-    let result = place.vault.snapshot(
-        &[Source::new("v", place.path("source"))],
-        &[],
-        T0,
-        &Watch::default(),
-    );
-    assert!(
-        matches!(&result, Err(Error::Unreadable { path, .. }) if path.starts_with("v/d/d")),
-        "{result:?}"
-    );
+    let result = place.vault.snapshot(&[Source::new("v", place.path("source"))], &[], T0, &Watch::default());
+    assert!(matches!(&result, Err(Error::Unreadable { path, .. }) if path.starts_with("v/d/d")), "{result:?}");
     assert!(place.vault.list().unwrap().snapshots.is_empty());
 }
 
@@ -230,26 +141,10 @@ fn a_file_that_changes_while_it_is_read_is_named() {
     let target = place.path("source/grows.log");
     let append = move |_| {
         use std::io::Write as _;
-        fs::OpenOptions::new()
-            .append(true)
-            .open(&target)
-            .unwrap()
-            .write_all(b"more")
-            .unwrap();
+        fs::OpenOptions::new().append(true).open(&target).unwrap().write_all(b"more").unwrap();
     };
-    let watch = Watch {
-        progress: Some(Arc::new(append)),
-        cancel: CancelToken::default(),
-    };
-    let taken = place
-        .vault
-        .snapshot(
-            &[Source::new("orders", place.path("source"))],
-            &[],
-            T0,
-            &watch,
-        )
-        .unwrap();
+    let watch = Watch { progress: Some(Arc::new(append)), cancel: CancelToken::default() };
+    let taken = place.vault.snapshot(&[Source::new("orders", place.path("source"))], &[], T0, &watch).unwrap();
     assert_eq!(taken.changed, ["orders/grows.log"]);
 }
 
@@ -272,68 +167,31 @@ fn cancelling_keeps_nothing_and_progress_is_reported() {
         cancel,
     };
     let sources = [Source::new("orders", place.path("source"))];
-    assert!(matches!(
-        place.vault.snapshot(&sources, &[], T0, &watch),
-        Err(Error::Cancelled)
-    ));
+    assert!(matches!(place.vault.snapshot(&sources, &[], T0, &watch), Err(Error::Cancelled)));
     assert!(place.vault.list().unwrap().snapshots.is_empty());
     assert!(!seen.lock().unwrap().is_empty());
     // What was stored meanwhile is no obstacle, and the next one is whole.
     let id = place.take(T0).snapshot.id;
-    assert!(
-        place
-            .vault
-            .verify(&id, &Watch::default())
-            .unwrap()
-            .is_whole()
-    );
+    assert!(place.vault.verify(&id, &Watch::default()).unwrap().is_whole());
     let watch = Watch::default();
     watch.cancel.cancel();
-    assert!(matches!(
-        place.vault.verify(&id, &watch),
-        Err(Error::Cancelled)
-    ));
-    assert!(matches!(
-        place
-            .vault
-            .restore(&id, "orders", &place.path("out"), &watch),
-        Err(Error::Cancelled)
-    ));
+    assert!(matches!(place.vault.verify(&id, &watch), Err(Error::Cancelled)));
+    assert!(matches!(place.vault.restore(&id, "orders", &place.path("out"), &watch), Err(Error::Cancelled)));
     assert!(!place.path("out").exists());
 }
 
 #[test]
 fn creating_needs_a_free_place_and_opening_needs_a_vault() {
     let place = Place::new();
-    assert!(matches!(
-        Vault::create(&place.vault_dir(), &passphrase()),
-        Err(Error::Exists { .. })
-    ));
+    assert!(matches!(Vault::create(&place.vault_dir(), &passphrase()), Err(Error::Exists { .. })));
     place.write("a", b"a");
-    assert!(matches!(
-        Vault::create(&place.path("source"), &passphrase()),
-        Err(Error::Exists { .. })
-    ));
-    assert!(matches!(
-        Vault::open(&place.path("nowhere"), &passphrase()),
-        Err(Error::Missing { .. })
-    ));
-    assert!(matches!(
-        Vault::open(&place.path("source"), &passphrase()),
-        Err(Error::Missing { .. })
-    ));
+    assert!(matches!(Vault::create(&place.path("source"), &passphrase()), Err(Error::Exists { .. })));
+    assert!(matches!(Vault::open(&place.path("nowhere"), &passphrase()), Err(Error::Missing { .. })));
+    assert!(matches!(Vault::open(&place.path("source"), &passphrase()), Err(Error::Missing { .. })));
     let other = Passphrase::new("not the passphrase").unwrap();
     let error = Vault::open(&place.vault_dir(), &other).unwrap_err();
     assert!(matches!(error, Error::WrongPassphrase), "{error:?}");
     assert!(error.hint().contains("recovery kit"));
-    let names: Vec<_> = fs::read_dir(place.temp.path())
-        .unwrap()
-        .map(|e| e.unwrap().file_name())
-        .collect();
-    assert!(
-        !names
-            .iter()
-            .any(|name| name.to_string_lossy().starts_with(".making")),
-        "{names:?}"
-    );
+    let names: Vec<_> = fs::read_dir(place.temp.path()).unwrap().map(|e| e.unwrap().file_name()).collect();
+    assert!(!names.iter().any(|name| name.to_string_lossy().starts_with(".making")), "{names:?}");
 }

@@ -44,9 +44,7 @@ impl Place {
 
     pub(crate) fn take(&self, at: u64) -> Taken {
         let sources = [Source::new("orders", self.path("source"))];
-        self.vault
-            .snapshot(&sources, &["nightly".to_owned()], at, &Watch::default())
-            .unwrap()
+        self.vault.snapshot(&sources, &["nightly".to_owned()], at, &Watch::default()).unwrap()
     }
 
     pub(crate) fn packs(&self) -> Vec<PathBuf> {
@@ -54,10 +52,7 @@ impl Place {
     }
 
     pub(crate) fn bytes_stored(&self) -> u64 {
-        self.packs()
-            .iter()
-            .map(|pack| fs::metadata(pack).unwrap().len())
-            .sum()
+        self.packs().iter().map(|pack| fs::metadata(pack).unwrap().len()).sum()
     }
 
     /// A folder with everything that backups get wrong.
@@ -67,14 +62,7 @@ impl Place {
         self.write("quoted \"name\"\\ and\nnew line", b"odd");
         self.write("ünïcode/ж", "привет".as_bytes());
         self.write(
-            &format!(
-                "{}/bottom",
-                "d".repeat(20)
-                    .chars()
-                    .map(String::from)
-                    .collect::<Vec<_>>()
-                    .join("/")
-            ),
+            &format!("{}/bottom", "d".repeat(20).chars().map(String::from).collect::<Vec<_>>().join("/")),
             b"deep",
         );
         self.write("big.bin", &noise(5 * 1024 * 1024 + 17, 1));
@@ -85,24 +73,12 @@ impl Place {
         symlink("/etc/passwd", source.join("outside")).unwrap();
         symlink("nowhere at all", source.join("dangling")).unwrap();
         let invalid = std::os::unix::ffi::OsStrExt::from_bytes(b"bad\xff\xfename");
-        fs::write(
-            source.join(<&std::ffi::OsStr as Into<PathBuf>>::into(invalid)),
-            b"not utf-8",
-        )
-        .unwrap();
-        for (name, mode) in [
-            ("plain.txt", 0o640),
-            ("empty", 0o444),
-            ("big.bin", 0o4751),
-            ("empty folder", 0o1777),
-        ] {
+        fs::write(source.join(<&std::ffi::OsStr as Into<PathBuf>>::into(invalid)), b"not utf-8").unwrap();
+        for (name, mode) in [("plain.txt", 0o640), ("empty", 0o444), ("big.bin", 0o4751), ("empty folder", 0o1777)] {
             fs::set_permissions(source.join(name), fs::Permissions::from_mode(mode)).unwrap();
         }
         let old = std::time::UNIX_EPOCH - std::time::Duration::from_millis(1_234_567);
-        fs::File::open(source.join("plain.txt"))
-            .unwrap()
-            .set_modified(old)
-            .unwrap();
+        fs::File::open(source.join("plain.txt")).unwrap().set_modified(old).unwrap();
     }
 }
 
@@ -144,27 +120,17 @@ pub(crate) fn picture(folder: &Path) -> BTreeMap<PathBuf, (u32, i64, i64, Vec<u8
     while let Some(path) = pending.pop() {
         let meta = fs::symlink_metadata(&path).unwrap();
         let contents = if meta.is_dir() {
-            pending.extend(
-                fs::read_dir(&path)
-                    .unwrap()
-                    .map(|entry| entry.unwrap().path()),
-            );
+            pending.extend(fs::read_dir(&path).unwrap().map(|entry| entry.unwrap().path()));
             Vec::new()
         } else if meta.is_symlink() {
-            fs::read_link(&path)
-                .unwrap()
-                .into_os_string()
-                .into_encoded_bytes()
+            fs::read_link(&path).unwrap().into_os_string().into_encoded_bytes()
         } else if meta.is_file() {
             fs::read(&path).unwrap()
         } else {
             b"special".to_vec()
         };
         let relative = path.strip_prefix(folder).unwrap().to_owned();
-        all.insert(
-            relative,
-            (meta.mode(), meta.mtime(), meta.mtime_nsec(), contents),
-        );
+        all.insert(relative, (meta.mode(), meta.mtime(), meta.mtime_nsec(), contents));
     }
     all
 }

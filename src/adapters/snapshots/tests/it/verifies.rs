@@ -14,11 +14,7 @@ fn flip(path: &std::path::Path, at: usize) {
 
 /// The pack that holds file contents is by far the largest.
 fn data_pack(place: &Place) -> std::path::PathBuf {
-    place
-        .packs()
-        .into_iter()
-        .max_by_key(|pack| fs::metadata(pack).unwrap().len())
-        .unwrap()
+    place.packs().into_iter().max_by_key(|pack| fs::metadata(pack).unwrap().len()).unwrap()
 }
 
 #[test]
@@ -49,40 +45,20 @@ fn a_flipped_bit_is_found_and_its_file_named() {
     assert_eq!(damage.pack.as_deref(), pack.file_name().unwrap().to_str());
     assert_eq!(damage.chunk.as_ref().map(String::len), Some(64));
 
-    let error = place
-        .vault
-        .restore(&bad, "orders", &place.path("out"), &Watch::default())
-        .unwrap_err();
+    let error = place.vault.restore(&bad, "orders", &place.path("out"), &Watch::default()).unwrap_err();
     let chunk = damage.chunk.clone().unwrap();
     assert!(
         matches!(&error, Error::Damaged { what, detail } if what == "orders/sub/big.bin" && detail.contains(&chunk)),
         "{error:?}"
     );
-    assert!(
-        !place.path("out").exists(),
-        "a failed restore leaves nothing"
-    );
+    assert!(!place.path("out").exists(), "a failed restore leaves nothing");
     fs::create_dir(place.path("there")).unwrap();
-    assert!(
-        place
-            .vault
-            .restore(&bad, "orders", &place.path("there"), &Watch::default())
-            .is_err()
-    );
+    assert!(place.vault.restore(&bad, "orders", &place.path("there"), &Watch::default()).is_err());
     assert_eq!(fs::read_dir(place.path("there")).unwrap().count(), 0);
 
     // The other snapshot does not need that chunk.
-    assert!(
-        place
-            .vault
-            .verify(&good, &Watch::default())
-            .unwrap()
-            .is_whole()
-    );
-    place
-        .vault
-        .restore(&good, "orders", &place.path("fine"), &Watch::default())
-        .unwrap();
+    assert!(place.vault.verify(&good, &Watch::default()).unwrap().is_whole());
+    place.vault.restore(&good, "orders", &place.path("fine"), &Watch::default()).unwrap();
 }
 
 #[test]
@@ -93,13 +69,7 @@ fn missing_and_cut_packs_are_found() {
     let pack = data_pack(&place);
     let whole = fs::read(&pack).unwrap();
     fs::write(&pack, &whole[..whole.len() / 2]).unwrap();
-    assert!(
-        !place
-            .vault
-            .verify(&id, &Watch::default())
-            .unwrap()
-            .is_whole()
-    );
+    assert!(!place.vault.verify(&id, &Watch::default()).unwrap().is_whole());
     fs::remove_file(&pack).unwrap();
     let report = place.vault.verify(&id, &Watch::default()).unwrap();
     assert!(!report.is_whole());
@@ -107,21 +77,9 @@ fn missing_and_cut_packs_are_found() {
     // A later snapshot of the same file does not trust the lost chunks once the pack is known to be gone ... it is not:
     // the index still names them, so the new snapshot needs verifying too, and verifying tells.
     let later = place.take(T0 + 1).snapshot.id;
-    assert!(
-        !place
-            .vault
-            .verify(&later, &Watch::default())
-            .unwrap()
-            .is_whole()
-    );
+    assert!(!place.vault.verify(&later, &Watch::default()).unwrap().is_whole());
     fs::write(&pack, whole).unwrap();
-    assert!(
-        place
-            .vault
-            .verify(&later, &Watch::default())
-            .unwrap()
-            .is_whole()
-    );
+    assert!(place.vault.verify(&later, &Watch::default()).unwrap().is_whole());
 }
 
 #[test]
@@ -139,48 +97,25 @@ fn damaged_folders_records_and_indexes_are_told_apart() {
     let listing = place.vault.list().unwrap();
     assert_eq!(listing.damaged, std::slice::from_ref(&first));
     assert_eq!(listing.snapshots.len(), 1);
-    assert!(matches!(
-        place.vault.verify(&first, &Watch::default()),
-        Err(Error::Damaged { .. })
-    ));
-    assert!(
-        place
-            .vault
-            .verify(&second, &Watch::default())
-            .unwrap()
-            .is_whole()
-    );
+    assert!(matches!(place.vault.verify(&first, &Watch::default()), Err(Error::Damaged { .. })));
+    assert!(place.vault.verify(&second, &Watch::default()).unwrap().is_whole());
     fs::write(&record, kept).unwrap();
 
-    let trees: Vec<_> = place
-        .packs()
-        .into_iter()
-        .filter(|pack| *pack != data_pack(&place))
-        .collect();
+    let trees: Vec<_> = place.packs().into_iter().filter(|pack| *pack != data_pack(&place)).collect();
     let kept: Vec<_> = trees.iter().map(|pack| fs::read(pack).unwrap()).collect();
     trees.iter().for_each(|pack| flip(pack, 20));
     let report = place.vault.verify(&second, &Watch::default()).unwrap();
     assert!(!report.is_whole(), "{report:?}");
     assert!(matches!(
-        place
-            .vault
-            .restore(&second, "orders", &place.path("o"), &Watch::default()),
+        place.vault.restore(&second, "orders", &place.path("o"), &Watch::default()),
         Err(Error::Damaged { .. })
     ));
     assert!(!place.path("o").exists());
-    trees
-        .iter()
-        .zip(kept)
-        .for_each(|(pack, data)| fs::write(pack, data).unwrap());
+    trees.iter().zip(kept).for_each(|(pack, data)| fs::write(pack, data).unwrap());
 
-    files_below(&place.vault_dir().join("index"))
-        .iter()
-        .for_each(|index| flip(index, 33));
+    files_below(&place.vault_dir().join("index")).iter().for_each(|index| flip(index, 33));
     let verified = place.vault.verify(&second, &Watch::default());
-    assert!(
-        matches!(&verified, Err(Error::Damaged { what, .. }) if what == "index"),
-        "{verified:?}"
-    );
+    assert!(matches!(&verified, Err(Error::Damaged { what, .. }) if what == "index"), "{verified:?}");
 }
 
 #[test]
@@ -189,20 +124,12 @@ fn a_damaged_configuration_or_key_is_not_called_a_wrong_passphrase() {
     let dir = place.vault_dir();
     let config = fs::read(dir.join("config")).unwrap();
     flip(&dir.join("config"), 10);
-    assert!(matches!(
-        Vault::open(&dir, &passphrase()),
-        Err(Error::Damaged { .. })
-    ));
+    assert!(matches!(Vault::open(&dir, &passphrase()), Err(Error::Damaged { .. })));
     fs::remove_file(dir.join("config")).unwrap();
-    assert!(
-        matches!(Vault::open(&dir, &passphrase()), Err(Error::Damaged { what, .. }) if what == "config")
-    );
+    assert!(matches!(Vault::open(&dir, &passphrase()), Err(Error::Damaged { what, .. }) if what == "config"));
     fs::write(dir.join("config"), config).unwrap();
     assert!(Vault::open(&dir, &passphrase()).is_ok());
     let key = files_below(&dir.join("keys")).remove(0);
     flip(&key, 60);
-    assert!(matches!(
-        Vault::open(&dir, &passphrase()),
-        Err(Error::Damaged { .. })
-    ));
+    assert!(matches!(Vault::open(&dir, &passphrase()), Err(Error::Damaged { .. })));
 }
