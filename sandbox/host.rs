@@ -58,6 +58,7 @@ pub(crate) struct Host {
     limits: RunLimits,
     calls: Cell<u32>,
     denials: Cell<u32>,
+    last_denial: RefCell<Option<String>>,
     ended: RefCell<Option<(FailKind, String)>>,
 }
 
@@ -73,6 +74,7 @@ impl Host {
             limits,
             calls: Cell::new(0),
             denials: Cell::new(0),
+            last_denial: RefCell::new(None),
             ended: RefCell::new(None),
         })
     }
@@ -95,6 +97,11 @@ impl Host {
     /// The reason given to [`Host::end`].
     pub(crate) fn end_reason(&self) -> Option<(FailKind, String)> {
         self.ended.borrow().clone()
+    }
+
+    /// What was denied last. A script that took the denial for its answer fails in a way that only this explains.
+    pub(crate) fn last_denial(&self) -> Option<String> {
+        self.last_denial.borrow().clone()
     }
 
     /// Sends a frame of the run.
@@ -123,11 +130,12 @@ impl Host {
         }
         match outcome {
             Outcome::Value(value) => Ok(to_dynamic(value)),
-            Outcome::Denied { code, message } => self.denied(code, message),
+            Outcome::Denied { code, message } => self.denied(query, code, message),
         }
     }
 
-    fn denied(&self, code: String, message: String) -> HostResult {
+    fn denied(&self, query: &str, code: String, message: String) -> HostResult {
+        *self.last_denial.borrow_mut() = Some(format!("`{query}` was denied: {message}"));
         self.denials.set(self.denials.get() + 1);
         if self.denials.get() >= MAX_DENIALS {
             return Err(self.terminated(FailKind::Limit, format!("{} calls were denied", self.denials.get())));

@@ -120,7 +120,11 @@ fn run_failure(error: &EvalAltResult, host: &Host) -> Failure {
         EvalAltResult::ErrorParsing(..) => FailKind::Syntax,
         _ => FailKind::Runtime,
     };
-    Failure { kind, message: cause.to_string(), line }
+    let message = match host.last_denial() {
+        Some(denial) if kind == FailKind::Runtime => format!("{cause}; before that, {denial}"),
+        _ => cause.to_string(),
+    };
+    Failure { kind, message, line }
 }
 
 fn innermost(error: &EvalAltResult) -> &EvalAltResult {

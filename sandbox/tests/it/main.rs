@@ -13,6 +13,7 @@ mod generated;
 mod jail;
 mod protocol;
 mod scripts;
+mod tools;
 mod worker;
 
 use std::panic::catch_unwind;
@@ -32,7 +33,7 @@ fn main() -> ExitCode {
         return opsward_sandbox::role_main(&args[1..]);
     }
     let filters: Vec<&String> = args.iter().filter(|arg| !arg.starts_with("--")).collect();
-    let tests: Vec<Test> = [scripts::TESTS, protocol::TESTS, jail::TESTS, generated::TESTS, bombs::TESTS]
+    let tests: Vec<Test> = [scripts::TESTS, protocol::TESTS, jail::TESTS, tools::TESTS, generated::TESTS, bombs::TESTS]
         .concat()
         .into_iter()
         .filter(|(name, _)| filters.is_empty() || filters.iter().any(|filter| name.contains(filter.as_str())))
