@@ -1,0 +1,110 @@
+//! Bringing a committed change about. Every branch may run twice: after a crash it is run again.
+
+use std::fs;
+use std::sync::Arc;
+
+use opsward_domain::action::Action;
+use opsward_domain::event::Outcome;
+use opsward_domain::fault::Fault;
+use opsward_domain::name::Workload;
+use opsward_domain::resource::ResourceVersion;
+use serde_json::{Value, json};
+
+use crate::disk;
+use crate::place::Place;
+use crate::provider::Inner;
+use crate::settle::{settle, vanish};
+use crate::state::Intent;
+use crate::wire::Ask;
+
+impl Inner {
+    pub(crate) async fn complete(&self, place: &Arc<Place>, intent: &Intent) -> Result<Outcome, Fault> {
+        match &intent.action {
+            Action::CreateWorkspace(_) => {
+                place.link.ask(Ask::Reload).await?;
+                let version = place.state().version_of(place.state().version);
+                Ok(outcome(format!("made workspace {}", place.workspace), Value::Null, Some(version)))
+            }
+            Action::DeleteWorkspace(_) => self.remove_workspace(place).await,
+            Action::DeleteWorkload(delete) => {
+                place.link.ask(Ask::Reload).await?;
+                vanish(place, &delete.workload, &self.options).await?;
+                forget_workload(place, &delete.workload)?;
+                Ok(outcome(format!("stopped {} and forgot it", delete.workload), Value::Null, None))
+            }
+            Action::DeleteVolume(delete) => {
+                place.link.ask(Ask::Reload).await?;
+                if !place.state().volumes.contains_key(&delete.volume) {
+                    let path = place.folder.volume(&delete.volume);
+                    let removed = disk::remove_tree(&path);
+                    removed.map_err(|error| disk::fault("the volume cannot be removed", &path, &error))?;
+                }
+                Ok(outcome(format!("removed volume {} with its content", delete.volume), Value::Null, None))
+            }
+            Action::CreateVolume(create) => {
+                place.link.ask(Ask::Reload).await?;
+                let summary = format!("made volume {} of {} bytes", create.volume, create.size_bytes);
+                Ok(outcome(summary, Value::Null, Some(place.state().version_of(intent.generation))))
+            }
+            Action::ResizeVolume(resize) => {
+                place.link.ask(Ask::Reload).await?;
+                let summary = format!("volume {} may hold {} bytes", resize.volume, resize.size_bytes);
+                let result = json!({ "size_bytes": resize.size_bytes });
+                Ok(outcome(summary, result, Some(place.state().version_of(intent.generation))))
+            }
+            Action::DeployWorkload(it) => self.roll(place, &it.workload).await,
+            Action::SetEnvironment(it) => self.roll(place, &it.workload).await,
+            Action::ScaleWorkload(it) => self.roll(place, &it.workload).await,
+            Action::RestartWorkload(it) => self.roll(place, &it.workload).await,
+            Action::RollbackWorkload(it) => self.roll(place, &it.workload).await,
+            Action::SetLimits(it) => self.roll(place, &it.workload).await,
+            _ => Err(Fault::internal("an action without a change")),
+        }
+    }
+
+    /// Lets the shim follow, and waits until the workload runs as wanted now.
+    async fn roll(&self, place: &Place, name: &Workload) -> Result<Outcome, Fault> {
+        let state = place.state();
+        let wanted = state.workloads.get(name);
+        let wanted = wanted.ok_or_else(|| Fault::conflict(format!("{name} was deleted before it was ready")))?;
+        place.link.ask(Ask::Reload).await?;
+        settle(place, name, wanted, &self.options).await?;
+        let spec = place.spec(name, wanted.incarnation, wanted.revision)?;
+        let summary = format!(
+            "{name} runs revision {} ({}) on {} ready replicas",
+            wanted.revision, spec.version, wanted.replicas
+        );
+        let address = wanted.port.map(|port| format!("127.0.0.1:{port}"));
+        let result = json!({ "revision": wanted.revision, "ready": wanted.replicas, "address": address });
+        Ok(outcome(summary, result, Some(state.version_of(wanted.version))))
+    }
+
+    async fn remove_workspace(&self, place: &Arc<Place>) -> Result<Outcome, Fault> {
+        place.link.end().await?;
+        let trash = self.trash(place);
+        let path = place.folder.path();
+        if path.exists() {
+            let moved = fs::create_dir_all(self.options.root.join("trash"))
+                .and_then(|()| fs::rename(path, &trash))
+                .and_then(|()| path.parent().map_or(Ok(()), disk::sync_dir));
+            moved.map_err(|error| disk::fault("the workspace cannot be removed", path, &error))?;
+        }
+        self.drop_place(place);
+        Ok(outcome(format!("removed workspace {} with everything in it", place.workspace), Value::Null, None))
+    }
+}
+
+fn outcome(summary: String, result: Value, version: Option<ResourceVersion>) -> Outcome {
+    Outcome { summary, result, version }
+}
+
+/// Removes what is kept of a deleted workload, unless one of that name exists again.
+fn forget_workload(place: &Place, name: &Workload) -> Result<(), Fault> {
+    if place.state().workloads.contains_key(name) {
+        return Ok(());
+    }
+    for path in [place.folder.revisions(name), place.folder.all_files(name)] {
+        disk::remove_tree(&path).map_err(|error| disk::fault("revisions cannot be removed", &path, &error))?;
+    }
+    Ok(())
+}
