@@ -79,7 +79,7 @@ fn samples() {
         assert_eq!((exposed.value, exposed.labels["code"].as_str(), exposed.replica), (7.0, "200", Some(0)));
         let ready: Vec<f64> = samples.iter().filter(|s| s.metric == "replica_ready").map(|s| s.value).collect();
         assert_eq!(ready.last(), Some(&1.0), "what a workload exposes cannot pass for ours");
-        let memory = samples.iter().filter(|s| s.metric == "process_resident_memory_bytes").next_back().unwrap();
+        let memory = samples.iter().rfind(|s| s.metric == "process_resident_memory_bytes").unwrap();
         assert!(memory.value > 100_000.0, "{memory:?}");
         let events: Vec<&Lifecycle> = all.iter().flat_map(|b| &b.events).map(|event| &event.what).collect();
         assert_eq!(events, [&Lifecycle::Started, &Lifecycle::Ready]);
