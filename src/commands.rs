@@ -27,6 +27,7 @@ fn command() -> Command {
         .arg(Arg::new("server").long("server").global(true).env("OPSWARD_SERVER").help("address of the server the command talks to"))
         .arg(Arg::new("json").long("json").global(true).action(ArgAction::SetTrue).help("print data as JSON"))
         .subcommand(Command::new("up").about("Run the service").arg(data()).arg(listen()).arg(config()).arg(observe))
+        .subcommand(demo())
         .subcommand(Command::new("doctor").about("Say what works on this machine, what does not, and the fix").arg(data()).arg(listen()).arg(config()))
         .subcommand(
             Command::new("config")
@@ -50,6 +51,26 @@ fn command() -> Command {
         command = command.subcommand(verb);
     }
     command
+}
+
+fn demo() -> Command {
+    let number = |name: &'static str, about: &'static str| {
+        Arg::new(name).long(name).value_parser(clap::value_parser!(u64)).help(about)
+    };
+    let switch = |name: &'static str, about: &'static str| Arg::new(name).long(name).action(ArgAction::SetTrue).help(about);
+    let names: Vec<String> = opsward::stage::incidents().into_iter().map(|(name, what)| format!("  {name:28} {what}")).collect();
+    Command::new("demo")
+        .about("Watch it work: a real workspace, real traffic, something breaks, it is found and repaired")
+        .after_help(format!("Incidents:\n{}", names.join("\n")))
+        .arg(Arg::new("incident").long("incident").default_value("bad-release").help("which incident"))
+        .arg(number("seed", "victim, magnitude, onset, traffic and decoys (1)"))
+        .arg(switch("twin", "play the incident's noisy healthy twin: nothing may happen"))
+        .arg(switch("yes", "approve as the demo's approver without asking").short('y'))
+        .arg(switch("all", "play every incident and print the table"))
+        .arg(number("seeds", "with --all: how many seeds each (1)"))
+        .arg(switch("observe-only", "the service changes nothing; the run must fail"))
+        .arg(Arg::new("config").long("config").value_parser(clap::value_parser!(PathBuf)).help("configuration of the service, for example with a model"))
+        .arg(Arg::new("data").long("data").value_parser(clap::value_parser!(PathBuf)).help("keep the service's data here"))
 }
 
 /// Parses the arguments and runs what they say.
@@ -78,6 +99,7 @@ async fn dispatch(matches: &ArgMatches) -> Result<u8, Fault> {
     let Some((name, sub)) = matches.subcommand() else { return Ok(2) };
     match (name, sub.subcommand()) {
         ("up", _) => up(sub).await,
+        ("demo", _) => demo_command(sub).await,
         ("doctor", _) => doctor(sub).await,
         ("config", Some(("sample", _))) => {
             say(&Config::sample());
@@ -128,6 +150,25 @@ async fn up(matches: &ArgMatches) -> Result<u8, Fault> {
     app.close(true).await?;
     say("stopped; workloads go on, `opsward up` finds them again");
     Ok(0)
+}
+
+async fn demo_command(matches: &ArgMatches) -> Result<u8, Fault> {
+    let options = opsward::stage::Options {
+        exe: this_binary()?,
+        data: matches.get_one::<PathBuf>("data").cloned(),
+        incident: matches.get_one::<String>("incident").cloned().unwrap_or_default(),
+        twin: matches.get_flag("twin"),
+        seed: matches.get_one::<u64>("seed").copied().unwrap_or(1),
+        yes: matches.get_flag("yes"),
+        json: matches.get_flag("json"),
+        observe_only: matches.get_flag("observe-only"),
+        quiet: false,
+        config: matches.get_one::<PathBuf>("config").cloned(),
+    };
+    if matches.get_flag("all") {
+        return opsward::stage::all(&options, matches.get_one::<u64>("seeds").copied().unwrap_or(1)).await;
+    }
+    opsward::stage::run(&options).await
 }
 
 async fn doctor(matches: &ArgMatches) -> Result<u8, Fault> {

@@ -7,5 +7,6 @@ pub mod doctor;
 pub mod embedded;
 pub mod entropy;
 pub mod roles;
+pub mod stage;
 pub mod trace;
 pub mod up;

@@ -270,7 +270,7 @@ impl Engine {
             let now_ms = self.parts.clock.now_ms();
             let before = Window { from_ms: plan.proposed_at_ms - goal.within_ms, to_ms: plan.proposed_at_ms };
             let after = Window { from_ms: acted, to_ms: now_ms };
-            let seen = crate::investigate::measure(&self.parts, cx, &plan.plan.workspace, goal, before, after).await?;
+            let seen = crate::investigate::measure(self, cx, &plan.plan.workspace, goal, before, after).await?;
             let settled = matches!(seen.verdict, CheckVerdict::Better) || now_ms >= deadline;
             if settled || state.cancelled {
                 return Ok(vec![Body::GoalChecked {

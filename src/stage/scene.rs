@@ -1,0 +1,200 @@
+//! Setting the scene: the service runs, people exist, the shop is deployed and serves its client.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use opsward_demo::world::{ENTRY, Place, World};
+use opsward_domain::fault::Fault;
+use opsward_surface::cli::Client;
+use serde_json::{Value, json};
+
+use super::Options;
+use super::cast::{Player, Service, external};
+use super::tell::Teller;
+
+/// The workspace of the demo.
+pub(super) const WORKSPACE: &str = "shop";
+/// Who approves with `--yes`, and at the terminal.
+pub(super) const APPROVER: &str = "demo-approver";
+const DEVELOPER: &str = "dana";
+const MEMORY_BYTES: u64 = 8 << 30;
+const ACTION_WAIT_MS: u64 = 60_000;
+
+/// Everything on stage.
+pub(super) struct Scene {
+    pub(super) service: Option<Service>,
+    pub(super) owner: Client,
+    pub(super) approver: Client,
+    pub(super) client: Player,
+    pub(super) external: Player,
+    pub(super) control: String,
+    pub(super) world_seed: u64,
+    pub(super) token_file: PathBuf,
+    pub(super) data: PathBuf,
+    remove: bool,
+}
+
+impl Scene {
+    /// Sets everything up; on a fault nothing stays behind.
+    pub(super) async fn set(options: &Options, teller: &Teller) -> Result<Self, Fault> {
+        let remove = options.data.is_none();
+        let data = match &options.data {
+            Some(data) => data.clone(),
+            None => std::env::temp_dir().join(format!("opsward-demo-{}-{}", std::process::id(), options.seed)),
+        };
+        std::fs::create_dir_all(&data).map_err(|error| Fault::unavailable("the demo's folder cannot be made").detail(error.to_string()))?;
+        let scene = Self::set_in(options, teller, &data, remove).await;
+        if scene.is_err() && remove {
+            let _ = std::fs::remove_dir_all(&data);
+        }
+        scene
+    }
+
+    async fn set_in(options: &Options, teller: &Teller, data: &Path, remove: bool) -> Result<Self, Fault> {
+        let mut extra = Vec::new();
+        if options.observe_only {
+            extra.push("--observe-only".to_owned());
+        }
+        if let Some(config) = &options.config {
+            extra.extend(["--config".to_owned(), config.display().to_string()]);
+        }
+        // The scene itself is set by people, so it is set before anything is switched off.
+        let service = Service::start(&options.exe, data, "127.0.0.1:0", &[]).await?;
+        teller.line(&format!("opsward runs on {}", service.address));
+        let owner = sign_in(&service).await?;
+        let developer = person(&service, &owner, DEVELOPER, "developer").await?;
+        let approver = person(&service, &owner, APPROVER, "operator").await?;
+        let token_file = data.join("developer.token");
+        private(&token_file, &developer)?;
+        let approver = Client::new(&service.address, Some(approver), true)?;
+        let (external, listen, control) = external(&options.exe, options.seed).await?;
+        let world = World::new(options.seed);
+        create(&owner, &world, &options.exe, listen, teller).await?;
+        let entry = entry_address(&owner).await?;
+        let client = client(&options.exe, &entry, &world, options.seed)?;
+        let mut scene = Self {
+            service: Some(service),
+            owner,
+            approver,
+            client,
+            external,
+            control,
+            world_seed: options.seed,
+            token_file,
+            data: data.to_owned(),
+            remove,
+        };
+        if !extra.is_empty() {
+            scene.restart(&options.exe, &extra).await?;
+        }
+        Ok(scene)
+    }
+
+    /// Ends the service in order and starts it again on the same data and address.
+    async fn restart(&mut self, exe: &Path, extra: &[String]) -> Result<(), Fault> {
+        let Some(service) = self.service.take() else { return Ok(()) };
+        let listen = service.address.trim_start_matches("http://").to_owned();
+        service.player.terminate().await;
+        self.service = Some(Service::start(exe, &self.data, &listen, extra).await?);
+        Ok(())
+    }
+
+    /// Kills the service with SIGKILL and starts it again on the same data and address.
+    pub(super) async fn kill_and_restart(&mut self, exe: &Path) -> Result<(), Fault> {
+        let Some(service) = self.service.take() else { return Ok(()) };
+        let listen = service.address.trim_start_matches("http://").to_owned();
+        service.player.kill().await;
+        self.service = Some(Service::start(exe, &self.data, &listen, &[]).await?);
+        Ok(())
+    }
+
+    /// Clears the stage: the workspace is deleted by two people, every process ends.
+    pub(super) async fn clear(mut self) {
+        let _ = self.owner.post("/switches", &json!({"on": false, "reason": "the demo ends"})).await;
+        let path = format!("/workspaces/{WORKSPACE}/actions?wait_ms=20000");
+        if let Ok(run) = self.owner.post(&path, &json!({"action": {"kind": "delete_workspace"}, "approve": true})).await
+            && let Some(id) = run["approval"]["id"].as_str()
+        {
+            let _ = self.approver.post(&format!("/approvals/{id}/approve"), &json!({})).await;
+            let _ = self.owner.get(&format!("/runs/command/{}?wait_ms=20000", run["run"].as_str().unwrap_or_default())).await;
+        }
+        self.client.end().await;
+        self.external.end().await;
+        if let Some(service) = self.service.take() {
+            service.player.terminate().await;
+        }
+        if self.remove {
+            let _ = std::fs::remove_dir_all(&self.data);
+        }
+    }
+}
+
+async fn sign_in(service: &Service) -> Result<Client, Fault> {
+    let anonymous = Client::new(&service.address, None, true)?;
+    let session = anonymous.post("/login", &json!({"link": service.link})).await?;
+    Client::new(&service.address, session["token"].as_str().map(str::to_owned), true)
+}
+
+/// Adds a person with a role and returns their token.
+async fn person(service: &Service, owner: &Client, name: &str, role: &str) -> Result<String, Fault> {
+    let _ = service;
+    match owner.post("/people", &json!({"subject": name})).await {
+        Err(fault) if fault.code != opsward_domain::fault::Code::Conflict => return Err(fault),
+        _ => {}
+    }
+    owner.post(&format!("/people/{name}/roles"), &json!({"role": role})).await?;
+    let issued = owner.post(&format!("/people/{name}/tokens"), &json!({"days": 1})).await?;
+    Ok(issued["token"].as_str().unwrap_or_default().to_owned())
+}
+
+fn private(path: &Path, secret: &str) -> Result<(), Fault> {
+    use std::io::Write as _;
+    use std::os::unix::fs::OpenOptionsExt as _;
+    let open = std::fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path);
+    open.and_then(|mut file| file.write_all(secret.as_bytes()))
+        .map_err(|error| Fault::unavailable("the demo's token cannot be kept").detail(error.to_string()))
+}
+
+async fn create(owner: &Client, world: &World, exe: &Path, external: String, teller: &Teller) -> Result<(), Fault> {
+    act(owner, &json!({"kind": "create_workspace", "memory_bytes_max": MEMORY_BYTES})).await?;
+    let place = Place { program: exe.display().to_string(), external, redis: Place::find_redis() };
+    for action in world.actions(&place) {
+        act(owner, &action).await?;
+        let name = action["workload"].as_str().or(action["volume"].as_str()).unwrap_or_default();
+        teller.line(&format!("  {} {name} {}", action["kind"].as_str().unwrap_or_default(), action["spec"]["version"].as_str().unwrap_or_default()));
+    }
+    Ok(())
+}
+
+/// One action by the owner with their own yes; anything but success is a fault.
+pub(super) async fn act(client: &Client, action: &Value) -> Result<Value, Fault> {
+    let path = format!("/workspaces/{WORKSPACE}/actions?wait_ms={ACTION_WAIT_MS}");
+    let run = client.post(&path, &json!({"action": action, "reason": "set the scene", "approve": true})).await?;
+    if run["status"] == "succeeded" {
+        return Ok(run);
+    }
+    let why = run["detail"].as_str().or(run["fault"]["message"].as_str()).unwrap_or_default().to_owned();
+    Err(Fault::unavailable(format!("{} ended as {}", action["kind"].as_str().unwrap_or_default(), run["status"].as_str().unwrap_or_default())).detail(why))
+}
+
+async fn entry_address(owner: &Client) -> Result<String, Fault> {
+    const TRIES: usize = 100;
+    for _ in 0..TRIES {
+        let state = owner.get(&format!("/workspaces/{WORKSPACE}/workloads/{ENTRY}")).await?;
+        let ready = state["replicas"].as_array().is_some_and(|all| all.iter().any(|r| r["state"] == "ready"));
+        if let (true, Some(address)) = (ready, state["address"].as_str()) {
+            return Ok(address.to_owned());
+        }
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+    Err(Fault::unavailable("the shop did not become ready"))
+}
+
+fn client(exe: &Path, entry: &str, world: &World, seed: u64) -> Result<Player, Fault> {
+    let traffic = world.traffic();
+    let number = |value: f64| format!("{value:.4}");
+    let (rate, buy, search) = (number(traffic.rate), number(traffic.buy), number(traffic.search));
+    let seed = seed.to_string();
+    let args = ["__demo-client", "--target", entry, "--seed", &seed, "--rate", &rate, "--buy", &buy, "--search", &search];
+    Player::start(exe, &args.map(str::to_owned), None)
+}

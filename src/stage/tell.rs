@@ -1,0 +1,75 @@
+//! The story as lines on a terminal: what was looked at, found, ruled out, decided and done, with times.
+//! Every line comes from a journal event or from the judge.
+#![allow(clippy::print_stdout, reason = "this is the terminal")]
+
+use std::io::Write as _;
+
+use opsward_domain::event::{Body, Event};
+use opsward_domain::label::visible;
+
+/// Prints lines, or nothing, or events as JSON.
+pub(super) struct Teller {
+    quiet: bool,
+    json: bool,
+    began_ms: i64,
+}
+
+impl Teller {
+    pub(super) fn new(quiet: bool, json: bool, began_ms: i64) -> Self {
+        Self { quiet, json, began_ms }
+    }
+
+    /// A heading.
+    pub(super) fn head(&self, text: &str) {
+        self.line(&format!("\n== {text}"));
+    }
+
+    /// A line of the story.
+    pub(super) fn line(&self, text: &str) {
+        if !self.quiet && !self.json {
+            let _ = writeln!(std::io::stdout(), "{}", visible(text));
+        }
+    }
+
+    /// A line even if quiet.
+    pub(super) fn result(&self, text: &str) {
+        if !self.json {
+            let _ = writeln!(std::io::stdout(), "{}", visible(text));
+        }
+    }
+
+    /// One journal event, as a line of the story or as JSON.
+    pub(super) fn event(&self, event: &Event) {
+        if self.json {
+            if let Ok(line) = serde_json::to_string(event) {
+                let _ = writeln!(std::io::stdout(), "{line}");
+            }
+            return;
+        }
+        let Some(body) = &event.body else { return };
+        if matches!(body, Body::AnswerGiven { .. } | Body::TurnEnded { .. } | Body::TurnStarted { .. } | Body::ApprovalRequested { .. }) {
+            return;
+        }
+        let seconds = (event.at_ms - self.began_ms) as f64 / 1000.0;
+        self.line(&format!("{seconds:7.1} s  {}", opsward_engine::projection::audit::words(body)));
+        if let Body::Diagnosed { diagnosis, .. } = body {
+            for claim in opsward_engine::answers::found(diagnosis).iter().skip(1) {
+                let ids: Vec<String> = claim.evidence.iter().map(ToString::to_string).collect();
+                self.line(&format!("             - {} [{}]", claim.text, ids.join(", ")));
+            }
+        }
+    }
+
+    /// Asks at the terminal; anything but y or yes is no.
+    pub(super) async fn ask(&self, question: &str) -> bool {
+        let question = question.to_owned();
+        let asked = tokio::task::spawn_blocking(move || {
+            let mut out = std::io::stdout();
+            let _ = write!(out, "{question} [y/N] ").and_then(|()| out.flush());
+            let mut line = String::new();
+            let read = std::io::stdin().read_line(&mut line);
+            read.is_ok() && matches!(line.trim().to_lowercase().as_str(), "y" | "yes")
+        });
+        asked.await.unwrap_or(false)
+    }
+}
