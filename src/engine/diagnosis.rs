@@ -7,6 +7,8 @@
 mod candidates;
 mod case;
 mod changes;
+mod check;
+pub mod gather;
 mod graph;
 mod logs;
 mod mechanisms;
@@ -18,6 +20,8 @@ mod signals;
 mod story;
 mod symptoms;
 mod track;
+mod traffic;
+pub mod watch;
 mod words;
 
 #[cfg(test)]
@@ -28,6 +32,7 @@ use opsward_domain::name::{Id, Workload};
 
 use candidates::Candidate;
 use case::Case;
+pub use check::{After, check};
 use graph::Place;
 pub use picture::{Citations, Picture, SeriesByMetric, Topic};
 

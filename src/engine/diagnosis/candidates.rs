@@ -27,7 +27,7 @@ const EDGE_SHARE: f64 = 0.85;
 const CONTRACT_NAMED_SHARE: f64 = 0.95;
 const CONTRACT_SHARE: f64 = 0.5;
 /// A growth may seem to begin this much before the change that set it off.
-const GROWTH_EARLY_MS: i64 = 25_000;
+const GROWTH_EARLY_MS: i64 = 30_000;
 /// A trace from this strength on carries the change that set it off.
 const CARRIES: f64 = 0.85;
 

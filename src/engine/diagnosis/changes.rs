@@ -153,10 +153,8 @@ impl Changed<'_> {
         let recorded = self.change.undo.clone().filter(|undo| undo.kind().facts().effect < Effect::Destroy);
         recorded.or_else(|| {
             let (status, before) = (self.status?, self.before?);
-            let back = opsward_domain::action::RollbackWorkload {
-                workload: status.name.clone(),
-                revision: before.revision,
-            };
+            let back =
+                opsward_domain::action::RollbackWorkload { workload: status.name.clone(), revision: before.revision };
             Some(Action::RollbackWorkload(back))
         })
     }

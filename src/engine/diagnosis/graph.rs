@@ -179,14 +179,14 @@ impl Flow<'_> {
             let part = mass * part;
             match resolve(self.picture, status, peer) {
                 Place::Ours(callee) if callee == *name => self.sink(here.clone(), part),
-                Place::Ours(callee) => self.into_callee(&here, callee, part, path),
+                Place::Ours(callee) => self.descend(&here, callee, part, path),
                 outside => self.sink(outside, part),
             }
         }
         path.remove(name);
     }
 
-    fn into_callee(&mut self, here: &Place, callee: Workload, mass: f64, path: &mut BTreeSet<Workload>) {
+    fn descend(&mut self, here: &Place, callee: Workload, mass: f64, path: &mut BTreeSet<Workload>) {
         let picture = self.picture;
         let suffers = self.symptoms.get(&callee).is_some_and(Symptoms::any);
         let speaks = self.signals.of.get(&callee).is_some_and(|vital| vital.counted);

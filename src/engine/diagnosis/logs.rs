@@ -37,9 +37,8 @@ pub(super) fn holds(text: &str, word: &str) -> bool {
     }
     let (text, word) = (text.to_ascii_lowercase(), word.to_ascii_lowercase());
     let part = |c: Option<char>| c.is_some_and(|c| c.is_alphanumeric() || c == '_' || c == '-');
-    text.match_indices(&word).any(|(at, found)| {
-        !part(text[..at].chars().next_back()) && !part(text[at + found.len()..].chars().next())
-    })
+    text.match_indices(&word)
+        .any(|(at, found)| !part(text[..at].chars().next_back()) && !part(text[at + found.len()..].chars().next()))
 }
 
 fn seconds(window: Window) -> f64 {

@@ -39,9 +39,8 @@ fn volume_full(case: &Case<'_>, status: &WorkloadStatus) -> Option<Trace> {
     let mounts = |volume: &&opsward_domain::resource::VolumeStatus| {
         volume.mounted_by.contains(&status.name) || status.spec.volumes.contains(&volume.name)
     };
-    let share = |volume: &opsward_domain::resource::VolumeStatus| {
-        volume.used_bytes as f64 / (volume.size_bytes.max(1)) as f64
-    };
+    let share =
+        |volume: &opsward_domain::resource::VolumeStatus| volume.used_bytes as f64 / (volume.size_bytes.max(1)) as f64;
     let fullest = picture.volumes.iter().filter(mounts).max_by(|a, b| share(a).total_cmp(&share(b)))?;
     let used = share(fullest);
     if used < VOLUME_NEARLY_FULL {

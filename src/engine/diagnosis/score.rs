@@ -9,7 +9,7 @@
 /// Log-odds of an explanation with no sign for it.
 const BASE: f64 = -3.0;
 /// Divides all log-odds: the signs are not independent, so their sum overstates.
-const TEMPERATURE: f64 = 1.1;
+const TEMPERATURE: f64 = 1.0;
 
 /// A sign for or against an explanation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -12,6 +12,8 @@ const SEGMENT_BINS_MIN: usize = 3;
 const SPLIT_PENALTY: f64 = 5.0;
 /// Shortest stretch that may serve as the normal level, in bins.
 const NORMAL_BINS_MIN: usize = 8;
+/// Share of the present rise that an earlier stretch must have reached to belong to it.
+const RISEN_SHARE: f64 = 0.2;
 /// Median of a chi-squared variable with one degree of freedom.
 const CHI2_MEDIAN: f64 = 0.4549;
 
@@ -33,9 +35,9 @@ impl Weighted {
         let weight = values.iter().map(|v| if v.is_finite() { 1.0 } else { 0.0 }).collect();
         Self { value: values.iter().map(|v| if v.is_finite() { *v } else { 0.0 }).collect(), weight }
     }
-    /// Noise variance of one observation, from the differences of neighbours.
-    fn noise(&self, floor: f64) -> f64 {
-        let known: Vec<usize> = (0..self.value.len()).filter(|i| self.weight[*i] > 0.0).collect();
+    /// Noise variance of one observation in a stretch, from the differences of neighbours.
+    fn noise(&self, from: usize, to: usize, floor: f64) -> f64 {
+        let known: Vec<usize> = (from..to).filter(|i| self.weight[*i] > 0.0).collect();
         let mut squares: Vec<f64> = known
             .windows(2)
             .map(|pair| {
@@ -64,6 +66,9 @@ struct Segment {
     mean: f64,
     weight: f64,
 }
+
+/// A segment with the split of it that is worth doing, and what that gains over the noise.
+type Open = (Segment, Option<(usize, f64)>);
 
 struct Sums {
     w: Vec<f64>,
@@ -102,24 +107,28 @@ impl Sums {
     }
 }
 
+/// The noise is measured in each segment anew: a bad stretch is noisier than a good one, and must not
+/// be cut to pieces by its own noise.
+fn open(series: &Weighted, sums: &Sums, segment: Segment, noise_floor: f64) -> Open {
+    let least = SPLIT_PENALTY * (series.value.len().max(8) as f64).ln();
+    let split = sums.best_split(segment).and_then(|(at, gain)| {
+        let over = gain / series.noise(segment.from, segment.to, noise_floor).max(f64::MIN_POSITIVE);
+        (over > least).then_some((at, over))
+    });
+    (segment, split)
+}
+
 fn segments(series: &Weighted, noise_floor: f64) -> Vec<Segment> {
     let sums = Sums::new(series);
-    let bins = series.value.len();
-    let mut found = vec![sums.segment(0, bins)];
-    let least = SPLIT_PENALTY * (bins.max(8) as f64).ln() * series.noise(noise_floor);
+    let mut found = vec![open(series, &sums, sums.segment(0, series.value.len()), noise_floor)];
     while found.len() < SEGMENTS_MAX {
-        let best = found
-            .iter()
-            .enumerate()
-            .filter_map(|(i, segment)| sums.best_split(*segment).map(|(at, gain)| (i, at, gain)))
-            .max_by(|a, b| a.2.total_cmp(&b.2));
-        let Some((i, at, _)) = best.filter(|(_, _, gain)| *gain > least && *gain > 0.0) else { break };
-        let whole = found[i];
-        found[i] = sums.segment(whole.from, at);
-        found.insert(i + 1, sums.segment(at, whole.to));
+        let splits = found.iter().enumerate().filter_map(|(i, (_, split))| split.map(|(at, over)| (i, at, over)));
+        let Some((i, at, _)) = splits.max_by(|a, b| a.2.total_cmp(&b.2)) else { break };
+        let whole = found[i].0;
+        found[i] = open(series, &sums, sums.segment(whole.from, at), noise_floor);
+        found.insert(i + 1, open(series, &sums, sums.segment(at, whole.to), noise_floor));
     }
-    found.retain(|segment| segment.weight > 0.0);
-    found
+    found.into_iter().map(|(segment, _)| segment).filter(|segment| segment.weight > 0.0).collect()
 }
 
 /// What counts as another level.
@@ -148,13 +157,6 @@ pub(super) struct Shift {
     pub(super) now: f64,
 }
 
-impl Shift {
-    /// Quotient of the levels, bounded.
-    pub(super) fn times(&self) -> f64 {
-        if self.before > 1e-9 { (self.now / self.before).min(1_000.0) } else { 1_000.0 }
-    }
-}
-
 /// Finds a rise that is still there. The normal level is the lowest one that lasted, so a fault that
 /// fills most of the window is still seen.
 pub(super) fn rise(grid: &Grid, series: &Weighted, rule: Rule) -> Option<Shift> {
@@ -168,7 +170,8 @@ pub(super) fn rise(grid: &Grid, series: &Weighted, rule: Rule) -> Option<Shift> 
     if !high(last) {
         return None;
     }
-    let first = found.iter().rev().take_while(|segment| high(segment)).last()?;
+    let risen = |s: &&Segment| high(s) && s.mean - normal.mean >= RISEN_SHARE * (last.mean - normal.mean);
+    let first = found.iter().rev().take_while(risen).last()?;
     (series.value.len() - first.from >= rule.lasting).then(|| Shift {
         onset_ms: grid.at(first.from),
         onset_bin: first.from,

@@ -62,7 +62,6 @@ pub(super) struct PeerSignals {
 /// Resident memory of one replica.
 #[derive(Debug, Clone)]
 pub(super) struct Memory {
-    pub(super) replica: Option<u32>,
     pub(super) points: Vec<(AtMs, f64)>,
 }
 
@@ -152,7 +151,7 @@ fn memory(metrics: &SeriesByMetric) -> Vec<Memory> {
         }
     }
     let usable = |series: &Series| series.points.iter().copied().filter(|p| p.1.is_finite() && p.1 > 0.0).collect();
-    best.into_iter().map(|(replica, series)| Memory { replica, points: usable(series) }).collect()
+    best.into_values().map(|series| Memory { points: usable(series) }).collect()
 }
 
 fn open_files(metrics: &SeriesByMetric) -> Vec<(Option<u32>, f64, f64)> {

@@ -72,9 +72,10 @@ pub(super) fn signs(case: &Case<'_>, place: &Place) -> Vec<Claim> {
         let text = match (errors, latency) {
             (Some(shift), _) => {
                 let codes = case.codes_towards(place);
-                let most = codes.iter().max_by(|a, b| a.1.total_cmp(b.1)).map_or(String::new(), |(code, _)| {
-                    format!(", most with {}", quoted(code))
-                });
+                let most = codes
+                    .iter()
+                    .max_by(|a, b| a.1.total_cmp(b.1))
+                    .map_or(String::new(), |(code, _)| format!(", most with {}", quoted(code)));
                 format!(
                     "{} of the calls from {caller} to {peer} fail since {}, {} before{most}",
                     percent(shift.now),
@@ -160,7 +161,11 @@ pub(super) fn verdict(case: &Case<'_>) -> Verdict {
     if suffering.is_empty() {
         let blind = case.picture.workloads.is_empty() || case.signals.of.is_empty();
         let asked = case.picture.alert.is_some();
-        return if blind || asked && !case.picture.blind_spots.is_empty() { Verdict::Unknown } else { Verdict::Healthy };
+        return if blind || asked && !case.picture.blind_spots.is_empty() {
+            Verdict::Unknown
+        } else {
+            Verdict::Healthy
+        };
     }
     let down = |found: &Symptoms| found.states.keys().any(|state| !matches!(state, State::Room | State::Short));
     let alerted = case.picture.alert.is_some();

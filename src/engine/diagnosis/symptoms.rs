@@ -124,7 +124,8 @@ fn states(picture: &Picture, status: &WorkloadStatus, exits: &[ReplicaExit]) -> 
     let now = picture.now_ms;
     let recent: Vec<&ReplicaExit> =
         exits.iter().filter(|e| e.at_ms > now - CRASH_WINDOW_MS && e.reason != "memory_limit").collect();
-    let fresh = recent.last().is_some_and(|last| last.at_ms > now - CRASH_RECENT_MS);
+    let waits = status.replicas.iter().any(|r| r.state == ReplicaState::Backoff);
+    let fresh = waits || recent.last().is_some_and(|last| last.at_ms > now - CRASH_RECENT_MS);
     if fresh && recent.len() >= CRASHES_MIN {
         found.insert(State::Crashing, recent[0].at_ms);
     }
@@ -188,10 +189,11 @@ fn errors(grid: &Grid, vital: &Vital, objective: Option<f64>, lasting: usize) ->
     let recent = grid.len.saturating_sub(grid.bins(LASTING_MS));
     let late: f64 = vital.errors[recent..].iter().sum::<f64>() / vital.requests.sum[recent..].iter().sum::<f64>();
     let bound = objective.unwrap_or(ERRORS_ALWAYS).max(ERRORS_ABOVE_BY);
-    (all >= 20.0 && failed / all > bound && late > bound).then(|| {
-        let first = vital.errors.iter().position(|n| *n > 0.0).unwrap_or(0);
-        Shift { onset_ms: grid.at(first), onset_bin: first, before: 0.0, now: late }
-    })
+    if all < 20.0 || failed / all <= bound || late.is_nan() || late <= bound {
+        return None;
+    }
+    let first = vital.errors.iter().position(|n| *n > 0.0).unwrap_or(0);
+    Some(Shift { onset_ms: grid.at(first), onset_bin: first, before: 0.0, now: late })
 }
 
 fn peer_failures(grid: &Grid, peer: &PeerSignals, lasting: usize) -> Option<Shift> {

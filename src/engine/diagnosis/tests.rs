@@ -4,19 +4,16 @@
 mod faults;
 mod world;
 
-use std::collections::BTreeMap;
-
 use opsward_domain::cause::{Diagnosis, Verdict};
 
 use super::diagnose;
-use faults::{FAMILIES, Family, Truth, twin};
+use faults::{FAMILIES, Family, Truth, distract, twin};
 use world::World;
-
-const SEEDS: u64 = 30;
 
 fn incident(family: &Family, seed: u64) -> (Truth, super::Picture) {
     let mut world = World::new(seed * 131 + family.0.len() as u64 * 7);
     let truth = family.1(&mut world);
+    distract(&mut world, &truth);
     (truth, world.picture())
 }
 
@@ -34,14 +31,20 @@ fn summary(found: &Diagnosis) -> String {
     format!("{:?} {}", found.verdict, found.hypotheses.iter().map(one).collect::<Vec<_>>().join(" "))
 }
 
-#[test]
-fn every_family_is_explained() {
-    let (mut all, mut good) = (0u32, 0u32);
-    let mut bins: BTreeMap<u32, (f64, f64, f64)> = BTreeMap::new();
-    let mut weak = Vec::new();
+/// How well all families were explained.
+#[derive(Default)]
+struct Score {
+    all: u32,
+    good: u32,
+    belief: f64,
+    weak: Vec<&'static str>,
+}
+
+fn judge(seeds: std::ops::Range<u64>) -> Score {
+    let mut score = Score::default();
     for family in &FAMILIES {
         let mut hits = 0u32;
-        for seed in 0..SEEDS {
+        for seed in seeds.clone() {
             let (truth, picture) = incident(family, seed);
             let found = diagnose(&picture);
             let ok = right(&truth, &found);
@@ -49,32 +52,50 @@ fn every_family_is_explained() {
                 println!("{} seed {seed}: want {truth:?}\n    got {}", family.0, summary(&found));
             }
             hits += u32::from(ok);
-            if let Some(best) = found.hypotheses.first() {
-                let bin = bins.entry((best.confidence * 5.0).min(4.0) as u32).or_default();
-                *bin = (bin.0 + 1.0, bin.1 + best.confidence, bin.2 + f64::from(u8::from(ok)));
-            }
+            score.belief += found.hypotheses.first().map_or(0.0, |best| best.confidence);
         }
-        println!("{:40} {hits}/{SEEDS}", family.0);
-        if hits * 10 < SEEDS as u32 * 7 {
-            weak.push(family.0);
+        let all = u32::try_from(seeds.end - seeds.start).unwrap();
+        println!("{:40} {hits}/{all}", family.0);
+        if hits * 10 < all * 7 {
+            score.weak.push(family.0);
         }
-        all += SEEDS as u32;
-        good += hits;
+        score.all += all;
+        score.good += hits;
     }
-    println!("all {good}/{all}; calibration {bins:?}");
-    assert!(weak.is_empty(), "under 70 %: {weak:?}");
-    assert!(good * 10 >= all * 9, "{good} of {all}");
-    let (n, belief, truth) =
-        bins.values().fold((0.0, 0.0, 0.0), |sum, bin| (sum.0 + bin.0, sum.1 + bin.1, sum.2 + bin.2));
-    assert!((belief / n - truth / n).abs() < 0.08, "mean belief {} but {} are right", belief / n, truth / n);
+    score.belief /= f64::from(score.all);
+    println!("all {}/{}, mean belief {:.3}", score.good, score.all, score.belief);
+    score
+}
+
+fn good_enough(score: &Score) {
+    assert!(score.weak.is_empty(), "under 70 %: {:?}", score.weak);
+    assert!(score.good * 10 >= score.all * 9, "{} of {}", score.good, score.all);
+    let accuracy = f64::from(score.good) / f64::from(score.all);
+    assert!((score.belief - accuracy).abs() < 0.12, "mean belief {} but {accuracy} are right", score.belief);
+}
+
+#[test]
+fn every_family_is_explained() {
+    good_enough(&judge(0..5));
+}
+
+#[test]
+#[ignore = "a minute: the same over many seeds"]
+fn every_family_is_explained_over_many_seeds() {
+    good_enough(&judge(100..160));
 }
 
 #[test]
 fn healthy_twins_raise_nothing() {
-    for seed in 0..180 {
+    for seed in 0..45 {
         let mut world = World::new(7_000 + seed);
         twin(&mut world, seed);
         let found = diagnose(&world.picture());
         assert_eq!(found.verdict, Verdict::Healthy, "twin {} seed {seed}: {}", seed % 9, summary(&found));
     }
+}
+
+/// An incident for tests of neighbours.
+pub(super) fn any_incident() -> super::Picture {
+    incident(&FAMILIES[0], 3).1
 }

@@ -146,21 +146,33 @@ pub(super) fn total(grid: &Grid, series: &[Series]) -> Vec<f64> {
     out
 }
 
-/// Total increase of a counter inside `window`, resets counted.
-fn increase_in(points: &[(AtMs, f64)], window: Window) -> f64 {
-    let from = points.partition_point(|point| point.0 < window.from_ms).saturating_sub(1);
+/// Total increase of a counter over samples after `window.from_ms` up to `window.to_ms`; resets and a
+/// late first appearance counted as in [`Increases::add`].
+pub(super) fn increase_in(points: &[(AtMs, f64)], window: Window, siblings_from_ms: AtMs) -> f64 {
+    let from = points.partition_point(|point| point.0 <= window.from_ms).saturating_sub(1);
     let to = points.partition_point(|point| point.0 <= window.to_ms);
     let inside = points.get(from..to).unwrap_or_default();
-    inside.windows(2).map(|pair| if pair[1].1 >= pair[0].1 { pair[1].1 - pair[0].1 } else { pair[1].1 }).sum()
+    let born = match points.first() {
+        Some(&(at, value))
+            if window.from_ms < at && at <= window.to_ms && at > siblings_from_ms.saturating_add(BORN_AFTER_MS) =>
+        {
+            value
+        }
+        _ => 0.0,
+    };
+    let step = |pair: &[(AtMs, f64)]| if pair[1].1 >= pair[0].1 { pair[1].1 - pair[0].1 } else { pair[1].1 };
+    let sum = inside.windows(2).map(step).sum::<f64>() + born;
+    if sum.is_finite() { sum } else { 0.0 }
 }
 
 /// A quantile (0 to 1) of cumulative histogram buckets over a window, in seconds, with the number of
 /// observations. `None` without observations.
 pub(super) fn quantile(buckets: &[Series], window: Window, q: f64) -> Option<(f64, f64)> {
+    let from = first_ms(buckets);
     let mut sums: Vec<(f64, f64)> = Vec::new();
     for one in buckets {
         let Some(bound) = one.labels.get("le").and_then(|text| bound(text)) else { continue };
-        let increase = increase_in(&one.points, window);
+        let increase = increase_in(&one.points, window, from);
         match sums.iter_mut().find(|(known, _)| *known == bound) {
             Some((_, sum)) => *sum += increase,
             None => sums.push((bound, increase)),

@@ -120,9 +120,15 @@ pub(super) fn exhaustion(case: &Case<'_>, status: &WorkloadStatus) -> Option<Tra
     let mut remedies = vec![remedies::restart(status)];
     let (mut strength, text) = if let Some((_, first, last)) = vital.open_files.iter().find(grown) {
         remedies.push(remedies::more_files(status));
-        (1.0, format!("a replica of {name} has {last:.0} of {limit:.0} files open, {first:.0} at the start of the window"))
+        (
+            1.0,
+            format!(
+                "a replica of {name} has {last:.0} of {limit:.0} files open, {first:.0} at the start of the window"
+            ),
+        )
     } else if let Some((peer, share)) = local_failures(case, status, start) {
-        let text = format!("{name} fails {} of its failed requests in its own pool for {peer}", percent(share.min(1.0)));
+        let text =
+            format!("{name} fails {} of its failed requests in its own pool for {peer}", percent(share.min(1.0)));
         (0.9, text)
     } else {
         let full = mean(&vital.pool, start, vital.pool.len()).filter(|used| *used >= USED_UP)?;

@@ -20,6 +20,8 @@ const GROWTH_TIMES: f64 = 1.25;
 const NEAR_LIMIT: f64 = 0.8;
 /// Growth in the last third must be at least this share of the growth overall: a cache that filled stops.
 const STILL_GROWING: f64 = 0.4;
+/// Memory up to this share of the growth above the lowest level has not begun to grow.
+const NEAR_LOW: f64 = 0.08;
 /// A fall to this share of the level before is a restart.
 const RESTARTED: f64 = 0.7;
 
@@ -42,16 +44,12 @@ fn since_restart(points: &[(AtMs, f64)]) -> &[(AtMs, f64)] {
     points.get(fell.map_or(0, |at| at + 1)..).unwrap_or_default()
 }
 
-/// Where steady growth began: the first point from which no later stretch falls back.
-fn start_of_growth(points: &[(AtMs, f64)], rise: f64) -> usize {
-    let step = (points.len() / 16).max(2);
-    let means: Vec<f64> = points.chunks(step).map(average).collect();
-    let slack = rise * 0.04;
-    let mut start = means.len() - 1;
-    while start > 0 && means[start - 1] + slack < means[start] {
-        start -= 1;
-    }
-    (start * step).min(points.len() - 1)
+/// Where steady growth began: the last stretch near the lowest level.
+fn start_of_growth(points: &[(AtMs, f64)], low: f64, high: f64) -> usize {
+    let step = (points.len() / 48).max(3);
+    let near = low + NEAR_LOW * (high - low);
+    let last_low = points.chunks(step).rposition(|chunk| average(chunk) <= near).unwrap_or(0);
+    (last_low * step).min(points.len() - 1)
 }
 
 fn growth(points: &[(AtMs, f64)]) -> Option<Growth> {
@@ -65,7 +63,7 @@ fn growth(points: &[(AtMs, f64)]) -> Option<Growth> {
     if to < GROWTH_TIMES * low {
         return None;
     }
-    let run = &run[start_of_growth(run, to - low)..];
+    let run = &run[start_of_growth(run, low, to)..];
     if run.len() < POINTS_MIN / 2 {
         return None;
     }

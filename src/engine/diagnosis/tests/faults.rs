@@ -168,9 +168,10 @@ fn crash_loop(world: &mut World) -> Truth {
         let env = world.rng.chance(0.5).then_some(("TOKEN_URL", ""));
         change(world, victim, onset - 2, env);
     }
-    for (n, second) in [0, 1, 3, 7].into_iter().enumerate() {
+    let length = world.length;
+    for second in [0, 1, 3, 7, 15, 31, 61].into_iter().filter(|second| onset + second < length) {
         exit(world, victim, onset + second, "exited");
-        world.statuses[victim].replicas[0].restarts = n as u32 + 1;
+        world.statuses[victim].replicas[0].restarts += 1;
     }
     world.statuses[victim].replicas.iter_mut().for_each(|r| (r.state, r.pid) = (ReplicaState::Backoff, None));
     truth(world, &[CauseKind::CrashLoop], victim, if changed { "rollback_workload" } else { "restart_workload" })
@@ -302,7 +303,7 @@ fn amplifying_release(world: &mut World) -> Truth {
         if t >= onset && role == caller {
             w.fan_out = times;
         }
-        if t >= onset + 1 && role == callee {
+        if t > onset && role == callee {
             (w.queue, w.slow, w.errors) = (20.0, 6.0, 0.2);
         }
     });
@@ -330,7 +331,7 @@ fn misnamed(world: &mut World) -> Truth {
 /// A family by name.
 pub(super) type Family = (&'static str, fn(&mut World) -> Truth);
 
-pub(super) const FAMILIES: [Family; 18] = [
+pub(super) const FAMILIES: [Family; 19] = [
     ("bad release", bad_release),
     ("bad configuration", bad_configuration),
     ("late configuration", late_configuration),
@@ -349,7 +350,45 @@ pub(super) const FAMILIES: [Family; 18] = [
     ("innocent deploy", innocent_deploy),
     ("misnamed alert", misnamed),
     ("quiet fault", quiet),
+    ("one replica hung", one_hung),
 ];
+
+/// One of two replicas stops; the balancer leaves it out after a while, so the errors may be over.
+fn one_hung(world: &mut World) -> Truth {
+    let victim = world.rng.pick(&[CATALOG, PAYMENTS, CHECKOUT]);
+    let (onset, errors_s) = (world.onset, world.rng.int(4, 60));
+    world.weather(move |role, t, w| {
+        if role == victim && t >= onset && t < onset + errors_s {
+            w.dead = 0.5;
+        }
+    });
+    world.statuses[victim].replicas[1].state = ReplicaState::Unhealthy;
+    truth(world, &[CauseKind::Hung], victim, "restart_workload")
+}
+
+/// Adds what goes on in any real place: an unrelated change, a burst, a complaint.
+pub(super) fn distract(world: &mut World, truth: &Truth) {
+    let others: Vec<usize> = SERVICES.into_iter().filter(|r| Some(world.name(*r)) != truth.workload).collect();
+    let other = world.rng.pick(&others);
+    if world.rng.chance(0.5) {
+        let second = (world.onset + world.rng.int(-120, 6)).max(2);
+        let env = world.rng.chance(0.5).then_some(("FEATURE_X", "on"));
+        change(world, other, second, env);
+    }
+    if world.rng.chance(0.4) {
+        let from = world.rng.int(5, world.onset - 5);
+        let bad = world.rng.range(0.05, 0.4);
+        world.weather(move |role, t, w| {
+            if role == other && (from..from + 3).contains(&t) {
+                w.errors += bad;
+                w.slow += 2.0;
+            }
+        });
+    }
+    if world.rng.chance(0.4) {
+        world.says(other, "slow query took 1204 ms", Level::Warn);
+    }
+}
 
 /// A small fault that still breaks the objective.
 fn quiet(world: &mut World) -> Truth {
@@ -398,6 +437,9 @@ pub(super) fn twin(world: &mut World, which: u64) {
             exit(world, victim, from, "exited");
             change(world, GATEWAY, from + 1, Some(("LOG_LEVEL", "debug")));
         }
-        _ => world.outside = Box::new(move |t| if (from..from + 3).contains(&t) { (0.5, 4.0, "503") } else { (0.002, 1.0, "503") }),
+        _ => {
+            world.outside =
+                Box::new(move |t| if (from..from + 3).contains(&t) { (0.5, 4.0, "503") } else { (0.002, 1.0, "503") })
+        }
     }
 }

@@ -155,7 +155,9 @@ fn spec(name: usize, names: &[&str; 7], replicas: u32) -> WorkloadSpec {
     let callees: Vec<usize> = CALLS.iter().filter(|c| c.0 == name && c.1 < ROLES).map(|c| c.1).collect();
     let mut env: BTreeMap<String, String> = callees
         .iter()
-        .map(|c| (format!("UPSTREAM_{}", names[*c].to_uppercase().replace('-', "_")), format!("${{addr:{}}}", names[*c])))
+        .map(|c| {
+            (format!("UPSTREAM_{}", names[*c].to_uppercase().replace('-', "_")), format!("${{addr:{}}}", names[*c]))
+        })
         .collect();
     env.insert("LOG_LEVEL".into(), "info".into());
     WorkloadSpec {
@@ -267,7 +269,7 @@ impl World {
         let rate = self.rng.range(30.0, 80.0);
         let wave = self.rng.range(60.0, 400.0);
         for second in 0..self.length {
-            let diurnal = 1.0 + 0.12 * (second as f64 / wave * 6.28).sin();
+            let diurnal = 1.0 + 0.12 * (second as f64 / wave * std::f64::consts::TAU).sin();
             let arriving = rate * diurnal * (self.traffic)(second);
             self.second(second, arriving, &usual, &mut tape);
         }
@@ -360,10 +362,13 @@ impl World {
     }
 }
 
-/// Counters as they are exposed.
+/// Workload, metric, labels.
+type Key = (usize, &'static str, Vec<(&'static str, String)>);
+
+/// Counters as they are exposed: the value now, and all samples.
 #[derive(Default)]
 struct Tape {
-    counters: BTreeMap<(usize, &'static str, Vec<(&'static str, String)>), (f64, Vec<(AtMs, f64)>)>,
+    counters: BTreeMap<Key, (f64, Vec<(AtMs, f64)>)>,
 }
 
 impl Tape {
