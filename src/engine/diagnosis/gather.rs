@@ -181,7 +181,8 @@ impl Look<'_> {
         let called = self.known.alert.as_ref().map(|alert| alert.started_at_ms.saturating_sub(LOGS_LEAD_MS));
         let latest = whole.to_ms.saturating_sub(LOGS_LEAD_MS);
         let fifth = whole.to_ms.saturating_sub(whole.length_ms() / 5);
-        let split = called.unwrap_or(fifth).clamp(whole.from_ms.saturating_add(1_000), latest.max(whole.from_ms + 1_000));
+        let split =
+            called.unwrap_or(fifth).clamp(whole.from_ms.saturating_add(1_000), latest.max(whole.from_ms + 1_000));
         (Window { to_ms: split, ..whole }, Window { from_ms: split, ..whole })
     }
 
@@ -221,7 +222,10 @@ impl Look<'_> {
         let mut names: Vec<&Workload> = workloads.iter().map(|status| &status.name).collect();
         names.sort_by_key(|name| Some(*name) != named);
         if names.len() > WORKLOADS_MAX {
-            blind.push(format!("metrics of {} more workloads: the bound is {WORKLOADS_MAX}", names.len() - WORKLOADS_MAX));
+            blind.push(format!(
+                "metrics of {} more workloads: the bound is {WORKLOADS_MAX}",
+                names.len() - WORKLOADS_MAX
+            ));
             names.truncate(WORKLOADS_MAX);
         }
         let started = Instant::now();

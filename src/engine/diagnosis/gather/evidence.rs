@@ -144,10 +144,10 @@ fn events(picture: &Picture) -> Piece {
         };
         format!("{} {} replica {} {what}\n", clock(event.at_ms), event.workload, event.replica)
     };
-    let sources = picture.events.iter().map(|event| Source::Workload {
-        workspace: picture.workspace.clone(),
-        workload: event.workload.clone(),
-    });
+    let sources = picture
+        .events
+        .iter()
+        .map(|event| Source::Workload { workspace: picture.workspace.clone(), workload: event.workload.clone() });
     Piece {
         topic: Topic::Events,
         kind: EvidenceKind::Events,

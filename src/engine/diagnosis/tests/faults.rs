@@ -19,10 +19,10 @@ pub(super) struct Truth {
     pub(super) remedy: &'static str,
 }
 
-const SERVICES: [usize; 5] = [GATEWAY, CATALOG, CHECKOUT, PAYMENTS, LEDGER];
+pub(super) const SERVICES: [usize; 5] = [GATEWAY, CATALOG, CHECKOUT, PAYMENTS, LEDGER];
 const CALLEES: [usize; 3] = [CATALOG, PAYMENTS, LEDGER];
 
-fn truth(world: &World, kinds: &[CauseKind], role: usize, remedy: &'static str) -> Truth {
+pub(super) fn truth(world: &World, kinds: &[CauseKind], role: usize, remedy: &'static str) -> Truth {
     Truth { kinds: kinds.to_vec(), workload: Some(world.name(role)), remedy }
 }
 
@@ -69,7 +69,7 @@ pub(super) fn exit(world: &mut World, role: usize, second: i64, reason: &str) {
     world.events.push(ReplicaEvent { workspace, workload, replica: 0, at_ms, what: Lifecycle::Exited { exit } });
 }
 
-fn errors(world: &mut World, victim: usize) {
+pub(super) fn errors(world: &mut World, victim: usize) {
     let (onset, share) = (world.onset, world.rng.range(0.12, 0.7));
     world.weather(move |role, t, w| {
         if role == victim && t >= onset {
@@ -79,7 +79,7 @@ fn errors(world: &mut World, victim: usize) {
     world.says(victim, "request failed: unexpected state", Level::Error);
 }
 
-fn slowness(world: &mut World, victim: usize, times: f64) {
+pub(super) fn slowness(world: &mut World, victim: usize, times: f64) {
     let onset = world.onset;
     world.weather(move |role, t, w| {
         if role == victim && t >= onset {
@@ -90,7 +90,7 @@ fn slowness(world: &mut World, victim: usize, times: f64) {
     world.alert = Some((GATEWAY, Condition::LatencyP95 { above_ms: 400.0 }));
 }
 
-fn bad_release(world: &mut World) -> Truth {
+pub(super) fn bad_release(world: &mut World) -> Truth {
     let victim = world.rng.pick(&SERVICES);
     let lag = world.rng.int(1, 8);
     change(world, victim, world.onset - lag, None);
@@ -103,7 +103,7 @@ fn bad_release(world: &mut World) -> Truth {
     truth(world, &[CauseKind::BadRelease], victim, "rollback_workload")
 }
 
-fn bad_configuration(world: &mut World) -> Truth {
+pub(super) fn bad_configuration(world: &mut World) -> Truth {
     let victim = world.rng.pick(&SERVICES);
     let lag = world.rng.int(1, 8);
     change(world, victim, world.onset - lag, Some(("REGION", "eu-99")));
@@ -155,7 +155,7 @@ fn leak(world: &mut World) -> Truth {
     truth(world, &[CauseKind::MemoryLeak], victim, "restart_workload")
 }
 
-fn crash_loop(world: &mut World) -> Truth {
+pub(super) fn crash_loop(world: &mut World) -> Truth {
     let victim = world.rng.pick(&CALLEES);
     let onset = world.onset;
     world.weather(move |role, t, w| {
@@ -177,7 +177,7 @@ fn crash_loop(world: &mut World) -> Truth {
     truth(world, &[CauseKind::CrashLoop], victim, if changed { "rollback_workload" } else { "restart_workload" })
 }
 
-fn dependency_down(world: &mut World) -> Truth {
+pub(super) fn dependency_down(world: &mut World) -> Truth {
     let victim = world.rng.pick(&[CACHE, LEDGER, PAYMENTS]);
     let onset = world.onset;
     world.weather(move |role, t, w| {
@@ -193,14 +193,14 @@ fn dependency_down(world: &mut World) -> Truth {
     truth(world, &[CauseKind::DependencyDown], victim, "restart_workload")
 }
 
-fn dependency_slow(world: &mut World) -> Truth {
+pub(super) fn dependency_slow(world: &mut World) -> Truth {
     let victim = world.rng.pick(&[CATALOG, PAYMENTS, LEDGER, CACHE]);
     let times = world.rng.range(15.0, 40.0);
     slowness(world, victim, times);
     truth(world, &[CauseKind::DependencySlow], victim, "restart_workload")
 }
 
-fn volume_full(world: &mut World) -> Truth {
+pub(super) fn volume_full(world: &mut World) -> Truth {
     let (onset, length) = (world.onset, world.length);
     errors(world, LEDGER);
     world.says(LEDGER, "append failed: File too large (os error 27)", Level::Error);
@@ -233,7 +233,7 @@ fn overload(world: &mut World) -> Truth {
     truth(world, &[CauseKind::Overload], victim, "scale_workload")
 }
 
-fn hung(world: &mut World) -> Truth {
+pub(super) fn hung(world: &mut World) -> Truth {
     let victim = world.rng.pick(&[CATALOG, PAYMENTS, LEDGER, CACHE]);
     let onset = world.onset;
     let silent = victim != CACHE;
@@ -248,7 +248,7 @@ fn hung(world: &mut World) -> Truth {
     truth(world, &[CauseKind::Hung], victim, "restart_workload")
 }
 
-fn external(world: &mut World) -> Truth {
+pub(super) fn external(world: &mut World) -> Truth {
     let (onset, share) = (world.onset, world.rng.range(0.3, 1.0));
     let slow = world.rng.chance(0.3);
     if slow {

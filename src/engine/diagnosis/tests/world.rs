@@ -102,6 +102,8 @@ pub(super) struct Weather {
     /// Share of requests that fail in its own pool.
     pub(super) local: f64,
     pub(super) queue: f64,
+    /// Share of its calls to one peer that fail on its own side, and how.
+    pub(super) edge: Option<(usize, f64, &'static str)>,
     /// Its metrics cannot be read.
     pub(super) silent: bool,
     /// Memory as a share of the limit.
@@ -120,6 +122,7 @@ impl Weather {
             fan_out: 1.0,
             local: 0.0,
             queue: 0.2,
+            edge: None,
             silent: false,
             memory: 0.3,
             open_files: 60.0,
@@ -149,6 +152,9 @@ pub(super) struct World {
     /// Who keeps working when what it calls fails.
     pub(super) alert: Option<(usize, Condition)>,
     pub(super) onset: i64,
+    /// Requests a second that arrive, if not left to chance, and seconds between two samples.
+    pub(super) rate: Option<f64>,
+    pub(super) scrape: i64,
 }
 
 fn spec(name: usize, names: &[&str; 7], replicas: u32) -> WorkloadSpec {
@@ -180,10 +186,14 @@ fn spec(name: usize, names: &[&str; 7], replicas: u32) -> WorkloadSpec {
 
 impl World {
     pub(super) fn new(seed: u64) -> Self {
+        Self::named(seed, (seed % 3) as usize, 0)
+    }
+    /// The same world under other names and at another time.
+    pub(super) fn named(seed: u64, names: usize, shift_ms: i64) -> Self {
         let mut rng = Rng::new(seed + 1);
-        let names = NAMES[(seed % 3) as usize];
+        let names = NAMES[names];
         let length = rng.int(150, 800);
-        let base_ms = 1_790_000_000_000 + rng.int(0, 86_400) * 1_000;
+        let base_ms = 1_790_000_000_000 + rng.int(0, 86_400) * 1_000 + shift_ms;
         let status = |role: usize| {
             let replicas = if role == CACHE || role == LEDGER { 1 } else { 2 };
             let spec = spec(role, &names, replicas);
@@ -234,6 +244,8 @@ impl World {
             traffic: Box::new(|_| 1.0),
             alert: Some((GATEWAY, Condition::ErrorRatio { above: 0.05 })),
             onset,
+            rate: None,
+            scrape: 1,
         }
     }
     pub(super) fn name(&self, role: usize) -> Workload {
@@ -267,13 +279,14 @@ impl World {
         let mut tape = Tape::default();
         let usual: Vec<f64> = (0..ROLES).map(|_| self.rng.range(4.0, 15.0)).collect();
         let rate = self.rng.range(30.0, 80.0);
+        let rate = self.rate.unwrap_or(rate);
         let wave = self.rng.range(60.0, 400.0);
         for second in 0..self.length {
             let diurnal = 1.0 + 0.12 * (second as f64 / wave * std::f64::consts::TAU).sin();
             let arriving = rate * diurnal * (self.traffic)(second);
             self.second(second, arriving, &usual, &mut tape);
         }
-        tape.finish(&self.names)
+        tape.finish(&self.names, self.scrape)
     }
 
     fn second(&mut self, second: i64, arriving: f64, usual: &[f64], tape: &mut Tape) {
@@ -285,7 +298,9 @@ impl World {
         let mut rates = [0.0; ROLES + 1];
         rates[GATEWAY] = arriving;
         for (caller, callee, n) in CALLS {
-            rates[callee] += rates[caller] * (1.0 - sky[caller].dead) * n * sky[caller].fan_out;
+            let lost = sky[caller].edge.filter(|(peer, _, code)| *peer == callee && *code == "connect_error");
+            let arrives = 1.0 - lost.map_or(0.0, |(_, share, _)| share);
+            rates[callee] += rates[caller] * (1.0 - sky[caller].dead) * n * sky[caller].fan_out * arrives;
         }
         let (bad, slow, outside_code) = (self.outside)(second);
         let mut fails = [bad; ROLES + 1];
@@ -295,6 +310,10 @@ impl World {
             let w = sky[role].clone();
             let calls: Vec<(usize, f64)> =
                 CALLS.iter().filter(|c| c.0 == role).map(|c| (c.1, c.2 * w.fan_out)).collect();
+            if let Some((peer, share, code)) = w.edge {
+                fails[peer] = share + (1.0 - share) * fails[peer];
+                codes[peer] = code;
+            }
             let from_peers: f64 = calls.iter().map(|(p, n)| n.min(1.0) * fails[*p]).sum::<f64>().min(1.0);
             let own = 1.0 - (1.0 - w.errors) * (1.0 - w.local);
             let failing = 1.0 - (1.0 - own) * (1.0 - from_peers);
@@ -418,9 +437,10 @@ impl Tape {
             self.set(role, "inflight_requests", at, (served * 0.05 + w.queue).round());
         }
     }
-    fn finish(self, names: &[&'static str; 7]) -> BTreeMap<Workload, BTreeMap<String, Vec<Series>>> {
+    fn finish(self, names: &[&'static str; 7], scrape: i64) -> BTreeMap<Workload, BTreeMap<String, Vec<Series>>> {
         let mut out: BTreeMap<Workload, BTreeMap<String, Vec<Series>>> = BTreeMap::new();
-        for ((role, metric, labels), (_, points)) in self.counters {
+        for ((role, metric, labels), (_, mut points)) in self.counters {
+            points.retain(|point| point.0 / 1_000 % scrape == 0);
             let workload = Workload::parse(names[role]).unwrap();
             let named = |(key, value): (&'static str, String)| match key {
                 "peer" => (key.to_owned(), names[value.parse::<usize>().unwrap()].to_owned()),
