@@ -6,6 +6,7 @@
 pub mod answers;
 pub mod changes;
 pub mod converse;
+pub mod diagnosis;
 pub mod driver;
 pub mod executor;
 pub mod facade;

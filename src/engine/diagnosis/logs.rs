@@ -1,0 +1,82 @@
+//! Log templates that are new or far more frequent than before. Text is only matched and quoted, never obeyed.
+
+use std::collections::BTreeMap;
+
+use opsward_domain::name::Workload;
+use opsward_domain::telemetry::{Level, TemplateCount};
+use opsward_domain::time::Window;
+
+use super::picture::Picture;
+
+/// How many times more frequent a template must be to count as fresh.
+const TIMES_MIN: f64 = 4.0;
+/// Fewest occurrences of a fresh template.
+const COUNT_MIN: u64 = 2;
+/// Most fresh templates kept for each workload.
+const KEPT_MAX: usize = 8;
+
+/// A complaint that was not there before.
+#[derive(Debug, Clone)]
+pub(super) struct Fresh<'a> {
+    pub(super) template: &'a TemplateCount,
+    /// Occurrences before, scaled to the length of the incident window.
+    pub(super) before: f64,
+}
+
+impl Fresh<'_> {
+    /// True if its text or its sample holds `word` as a whole, letter case aside.
+    pub(super) fn names(&self, word: &str) -> bool {
+        holds(&self.template.text, word) || holds(&self.template.sample, word)
+    }
+}
+
+/// True if `text` holds `word` between characters that cannot belong to it.
+pub(super) fn holds(text: &str, word: &str) -> bool {
+    if word.len() < 2 {
+        return false;
+    }
+    let (text, word) = (text.to_ascii_lowercase(), word.to_ascii_lowercase());
+    let part = |c: Option<char>| c.is_some_and(|c| c.is_alphanumeric() || c == '_' || c == '-');
+    text.match_indices(&word)
+        .any(|(at, found)| !part(text[..at].chars().next_back()) && !part(text[at + found.len()..].chars().next()))
+}
+
+fn seconds(window: Window) -> f64 {
+    (window.length_ms() as f64 / 1_000.0).max(1.0)
+}
+
+/// Fresh warnings and errors of each workload, most serious and most frequent first.
+pub(super) fn fresh(picture: &Picture) -> BTreeMap<Workload, Vec<Fresh<'_>>> {
+    let mut earlier: BTreeMap<(&Workload, u64), u64> = BTreeMap::new();
+    for template in &picture.templates_before {
+        *earlier.entry((&template.workload, template.template)).or_default() += template.count;
+    }
+    let scale = seconds(picture.incident) / seconds(picture.baseline);
+    let mut found: BTreeMap<Workload, Vec<Fresh<'_>>> = BTreeMap::new();
+    for template in picture.templates_now.iter().filter(|t| t.level.is_some_and(|level| level >= Level::Warn)) {
+        let before = earlier.get(&(&template.workload, template.template)).copied().unwrap_or(0) as f64 * scale;
+        if template.count >= COUNT_MIN && template.count as f64 >= TIMES_MIN * before {
+            found.entry(template.workload.clone()).or_default().push(Fresh { template, before });
+        }
+    }
+    for list in found.values_mut() {
+        let order = |one: &Fresh<'_>| (one.template.level, one.template.count);
+        list.sort_by(|a, b| order(b).cmp(&order(a)).then_with(|| a.template.text.cmp(&b.template.text)));
+        list.truncate(KEPT_MAX);
+    }
+    found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_match_whole_and_in_any_case() {
+        assert!(holds("upstream Payments: timeout", "payments"));
+        assert!(holds("bad value \"eu-9\" for REGION", "region"));
+        for (text, word) in [("repayments failed", "payments"), ("payments-v2", "payments"), ("x", "x"), ("", "ab")] {
+            assert!(!holds(text, word), "{text} {word}");
+        }
+    }
+}
