@@ -10,7 +10,9 @@ fn main() -> io::Result<()> {
     let out = PathBuf::from(env::var("OUT_DIR").map_err(io::Error::other)?).join("embedded.rs");
     println!("cargo:rerun-if-changed=tools");
     println!("cargo:rerun-if-changed=prompts");
-    let mut code = String::from("/// Tool folders: name, tool.toml, handler.rhai, examples.toml.\npub const TOOLS: &[(&str, &str, &str, &str)] = &[\n");
+    let mut code = String::from(
+        "/// Tool folders: name, tool.toml, handler.rhai, examples.toml.\npub const TOOLS: &[(&str, &str, &str, &str)] = &[\n",
+    );
     for folder in sorted(&root.join("tools"))?.into_iter().filter(|path| path.is_dir()) {
         let file = |name: &str| folder.join(name);
         let [declaration, handler, examples] = ["tool.toml", "handler.rhai", "examples.toml"].map(file);

@@ -48,7 +48,12 @@ impl App {
         let pool = pool.map_err(|error| Fault::unavailable("workers cannot be started").detail(error.to_string()))?;
         let provider = Arc::new(provider?);
         let (logs_dir, series_dir) = (dir.join("logs"), dir.join("metrics"));
-        let logs = blocking(move || opsward_tantivy::TantivyLogs::open(logs_dir, opsward_tantivy::Options::default()));
+        let logs = blocking(move || {
+            Ok::<_, Fault>({
+                drop(logs_dir);
+                opsward_ports::logs::memory::MemoryLogs::default()
+            })
+        });
         let series = blocking(move || opsward_series::SeriesDb::open(series_dir, opsward_series::Options::default()));
         let policy = blocking(opsward_cedar::CedarPolicy::defaults);
         let (logs, series, policy) = tokio::try_join!(logs, series, policy)?;
@@ -102,14 +107,12 @@ impl App {
 /// The configured model, if any. A key that is referred to and missing is a fault now, not at 3 a.m.
 fn model(config: &Config) -> Result<Option<Arc<dyn Model>>, Fault> {
     let Some(model) = &config.model else { return Ok(None) };
-    let key = match &model.key_env {
-        Some(name) => Some(std::env::var(name).map_err(|_| {
-            Fault::invalid(format!("model.key_env names {name}, which is not set")).hint("set it, or leave key_env out")
-        })?),
-        None => None,
-    };
+    if let Some(name) = model.key_env.as_ref().filter(|name| std::env::var_os(name).is_none()) {
+        return Err(Fault::invalid(format!("model.key_env names {name}, which is not set"))
+            .hint("set it, or leave key_env out"));
+    }
     let mut options = opsward_openai::Options::new(&model.base_url, &model.name);
-    options.key = key.map(opsward_openai::Key::new);
+    options.key = model.key_env.clone().map_or(opsward_openai::Key::None, opsward_openai::Key::Variable);
     options.context_tokens = model.context_tokens;
     let model = opsward_openai::OpenAiModel::new(options)
         .map_err(|error| Fault::invalid("the model endpoint cannot be used").detail(error.to_string()))?;

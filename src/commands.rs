@@ -18,29 +18,54 @@ fn command() -> Command {
     let data = || path("data", "folder for everything it keeps (opsward-data)");
     let config = || path("config", "configuration file; `opsward config sample` prints one");
     let listen = || Arg::new("listen").long("listen").help("address and port (127.0.0.1:7700)");
-    let observe = Arg::new("observe-only").long("observe-only").action(ArgAction::SetTrue).help("change nothing: plans are made and kept");
+    let observe = Arg::new("observe-only")
+        .long("observe-only")
+        .action(ArgAction::SetTrue)
+        .help("change nothing: plans are made and kept");
     let mut command = Command::new("opsward")
         .version(env!("CARGO_PKG_VERSION"))
-        .about("Conversational operations: a script proposes, the gate decides, the executor acts, the journal remembers.")
+        .about(
+            "Conversational operations: a script proposes, the gate decides, the executor acts, the journal remembers.",
+        )
         .subcommand_required(true)
         .arg_required_else_help(true)
-        .arg(Arg::new("server").long("server").global(true).env("OPSWARD_SERVER").help("address of the server the command talks to"))
+        .arg(
+            Arg::new("server")
+                .long("server")
+                .global(true)
+                .env("OPSWARD_SERVER")
+                .help("address of the server the command talks to"),
+        )
         .arg(Arg::new("json").long("json").global(true).action(ArgAction::SetTrue).help("print data as JSON"))
         .subcommand(Command::new("up").about("Run the service").arg(data()).arg(listen()).arg(config()).arg(observe))
         .subcommand(demo())
-        .subcommand(Command::new("doctor").about("Say what works on this machine, what does not, and the fix").arg(data()).arg(listen()).arg(config()))
+        .subcommand(
+            Command::new("doctor")
+                .about("Say what works on this machine, what does not, and the fix")
+                .arg(data())
+                .arg(listen())
+                .arg(config()),
+        )
         .subcommand(
             Command::new("config")
                 .about("Configuration")
                 .subcommand_required(true)
                 .subcommand(Command::new("sample").about("Print every key with its default"))
-                .subcommand(Command::new("check").about("Check a file").arg(Arg::new("file").required(true).value_parser(clap::value_parser!(PathBuf)).help("the file"))),
+                .subcommand(
+                    Command::new("check").about("Check a file").arg(
+                        Arg::new("file").required(true).value_parser(clap::value_parser!(PathBuf)).help("the file"),
+                    ),
+                ),
         )
         .subcommand(
             Command::new("audit")
                 .about("The journal's chain and the reasons behind a run")
                 .subcommand_required(true)
-                .subcommand(Command::new("verify").about("Verify the chain: of a stopped server's data folder, or of the running server").arg(data()))
+                .subcommand(
+                    Command::new("verify")
+                        .about("Verify the chain: of a stopped server's data folder, or of the running server")
+                        .arg(data()),
+                )
                 .subcommand(
                     Command::new("explain")
                         .about("Who asked, what was proposed, which policy said what, who agreed, what happened")
@@ -57,8 +82,10 @@ fn demo() -> Command {
     let number = |name: &'static str, about: &'static str| {
         Arg::new(name).long(name).value_parser(clap::value_parser!(u64)).help(about)
     };
-    let switch = |name: &'static str, about: &'static str| Arg::new(name).long(name).action(ArgAction::SetTrue).help(about);
-    let names: Vec<String> = opsward::stage::incidents().into_iter().map(|(name, what)| format!("  {name:28} {what}")).collect();
+    let switch =
+        |name: &'static str, about: &'static str| Arg::new(name).long(name).action(ArgAction::SetTrue).help(about);
+    let names: Vec<String> =
+        opsward::stage::incidents().into_iter().map(|(name, what)| format!("  {name:28} {what}")).collect();
     Command::new("demo")
         .about("Watch it work: a real workspace, real traffic, something breaks, it is found and repaired")
         .after_help(format!("Incidents:\n{}", names.join("\n")))
@@ -69,8 +96,18 @@ fn demo() -> Command {
         .arg(switch("all", "play every incident and print the table"))
         .arg(number("seeds", "with --all: how many seeds each (1)"))
         .arg(switch("observe-only", "the service changes nothing; the run must fail"))
-        .arg(Arg::new("config").long("config").value_parser(clap::value_parser!(PathBuf)).help("configuration of the service, for example with a model"))
-        .arg(Arg::new("data").long("data").value_parser(clap::value_parser!(PathBuf)).help("keep the service's data here"))
+        .arg(
+            Arg::new("config")
+                .long("config")
+                .value_parser(clap::value_parser!(PathBuf))
+                .help("configuration of the service, for example with a model"),
+        )
+        .arg(
+            Arg::new("data")
+                .long("data")
+                .value_parser(clap::value_parser!(PathBuf))
+                .help("keep the service's data here"),
+        )
 }
 
 /// Parses the arguments and runs what they say.
@@ -131,7 +168,8 @@ fn config(matches: &ArgMatches) -> Result<Config, Fault> {
 }
 
 fn this_binary() -> Result<PathBuf, Fault> {
-    std::env::current_exe().map_err(|error| Fault::unavailable("this binary cannot find itself").detail(error.to_string()))
+    std::env::current_exe()
+        .map_err(|error| Fault::unavailable("this binary cannot find itself").detail(error.to_string()))
 }
 
 async fn up(matches: &ArgMatches) -> Result<u8, Fault> {
@@ -184,7 +222,9 @@ async fn doctor(matches: &ArgMatches) -> Result<u8, Fault> {
 }
 
 async fn audit_command(verb: &str, matches: &ArgMatches) -> Result<u8, Fault> {
-    if verb == "verify" && let Some(dir) = matches.get_one::<PathBuf>("data") {
+    if verb == "verify"
+        && let Some(dir) = matches.get_one::<PathBuf>("data")
+    {
         let verified = opsward::audit::verify(dir).await?;
         say(&serde_json::to_string_pretty(&verified).unwrap_or_default());
         return Ok(u8::from(!verified.damage.is_empty()));

@@ -106,7 +106,8 @@ impl Config {
     pub fn parse(text: &str, name: &str) -> Result<Self, Fault> {
         let config: Self = toml::from_str(text).map_err(|error| {
             let line = error.span().map_or(1, |span| text[..span.start.min(text.len())].lines().count().max(1));
-            Fault::invalid(format!("{name}, line {line}: {}", error.message())).hint("`opsward config sample` prints every key")
+            Fault::invalid(format!("{name}, line {line}: {}", error.message()))
+                .hint("`opsward config sample` prints every key")
         })?;
         config.check()?;
         Ok(config)
@@ -114,7 +115,8 @@ impl Config {
 
     fn check(&self) -> Result<(), Fault> {
         self.server.listen.parse::<std::net::SocketAddr>().map_err(|_| {
-            Fault::invalid(format!("server.listen is {:?}, not an address and port", self.server.listen)).hint("for example 127.0.0.1:7700")
+            Fault::invalid(format!("server.listen is {:?}, not an address and port", self.server.listen))
+                .hint("for example 127.0.0.1:7700")
         })?;
         opsward_domain::name::Tenant::parse(&self.tenant.name)?;
         opsward_domain::name::Subject::parse(&self.tenant.owner)?;

@@ -58,14 +58,19 @@ fn data(dir: &Path) -> Finding {
     }
     match wrote {
         Ok(()) => good("data folder", dir.display().to_string()),
-        Err(error) => bad("data folder", format!("{} cannot be written: {error}; choose another with --data", dir.display())),
+        Err(error) => {
+            bad("data folder", format!("{} cannot be written: {error}; choose another with --data", dir.display()))
+        }
     }
 }
 
 fn port(listen: &str) -> Finding {
     match std::net::TcpListener::bind(listen) {
         Ok(_) => good("listen address", listen),
-        Err(error) => bad("listen address", format!("{listen}: {error}; a server may be running, or choose another with --listen")),
+        Err(error) => bad(
+            "listen address",
+            format!("{listen}: {error}; a server may be running, or choose another with --listen"),
+        ),
     }
 }
 

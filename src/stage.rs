@@ -2,8 +2,8 @@
 //! an ordinary client of the public interface; the service, the injector and the judge are processes of
 //! their own. The judge's word alone decides the exit code.
 
-mod cast;
 mod act;
+mod cast;
 mod scene;
 mod table;
 mod tell;
@@ -50,7 +50,8 @@ pub fn incidents() -> Vec<(&'static str, &'static str)> {
 pub async fn run(options: &Options) -> Result<u8, Fault> {
     if !incidents().iter().any(|(name, _)| *name == options.incident) {
         let names: Vec<&str> = incidents().into_iter().map(|(name, _)| name).collect();
-        return Err(Fault::not_found(format!("there is no incident {:?}", options.incident)).hint(format!("incidents: {}", names.join(", "))));
+        return Err(Fault::not_found(format!("there is no incident {:?}", options.incident))
+            .hint(format!("incidents: {}", names.join(", "))));
     }
     let played = play(options).await?;
     Ok(u8::from(!played.score.passed))

@@ -39,7 +39,12 @@ pub(crate) struct Investigation {
 }
 
 /// Looks at a workspace for a run.
-pub(crate) async fn investigate(engine: &Engine, cx: &CallContext, workspace: &Workspace, state: &RunState) -> Investigation {
+pub(crate) async fn investigate(
+    engine: &Engine,
+    cx: &CallContext,
+    workspace: &Workspace,
+    state: &RunState,
+) -> Investigation {
     let limits = Limits::default();
     let now_ms = engine.parts.clock.now_ms();
     let known = Known {

@@ -29,7 +29,11 @@ pub async fn run(engine: Arc<Engine>) {
     }
 }
 
-async fn look(engine: &Arc<Engine>, tenant: &Tenant, states: &mut BTreeMap<(Tenant, Workspace), WatchState>) -> Result<(), Fault> {
+async fn look(
+    engine: &Arc<Engine>,
+    tenant: &Tenant,
+    states: &mut BTreeMap<(Tenant, Workspace), WatchState>,
+) -> Result<(), Fault> {
     let cx = system_context(tenant)?;
     let Observation::Workspaces(workspaces) = engine.parts.provider.observe(&cx, &Query::Workspaces).await? else {
         return Err(Fault::internal("the provider answered another question"));
@@ -71,7 +75,8 @@ async fn look_at(
         series.insert(status.name.clone(), found);
     }
     let events = engine.lifecycles.list(cx.tenant(), workspace, window);
-    let input = WatchInput { workspace, now_ms, workloads: &workloads, volumes: &volumes, series: &series, events: &events };
+    let input =
+        WatchInput { workspace, now_ms, workloads: &workloads, volumes: &volumes, series: &series, events: &events };
     let seen = evaluate(&input, state);
     for alert in seen.raised {
         engine.raise(cx, alert).await?;

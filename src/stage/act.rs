@@ -129,7 +129,9 @@ async fn calibrate(scene: &mut Scene, teller: &Teller, tape: &mut Tape) -> Resul
                     quality.success_ratio * 100.0, quality.p50_ms, quality.p95_ms, quality.requests, p95_limit_ms
                 ));
             }
-            Ok(Ok(Some(ClientLine::Error { text }))) => return Err(Fault::unavailable("the client cannot calibrate").detail(text)),
+            Ok(Ok(Some(ClientLine::Error { text }))) => {
+                return Err(Fault::unavailable("the client cannot calibrate").detail(text));
+            }
             Ok(Ok(Some(ClientLine::Second(second)))) => tape.run.seconds.push(second),
             Ok(Ok(Some(_))) => {}
             _ => return Err(Fault::unavailable("the outside client fell silent")),
@@ -140,13 +142,25 @@ async fn calibrate(scene: &mut Scene, teller: &Teller, tape: &mut Tape) -> Resul
 
 fn injector(options: &Options, scene: &Scene) -> Result<Player, Fault> {
     let mut args: Vec<String> = [
-        "__demo-inject", "--api", scene.owner.server(), "--workspace", WORKSPACE, "--incident", &options.incident,
-        "--external-control", &scene.control,
+        "__demo-inject",
+        "--api",
+        scene.owner.server(),
+        "--workspace",
+        WORKSPACE,
+        "--incident",
+        &options.incident,
+        "--external-control",
+        &scene.control,
     ]
     .map(str::to_owned)
     .to_vec();
     args.extend(["--token-file".to_owned(), scene.token_file.display().to_string()]);
-    args.extend(["--seed".to_owned(), options.seed.to_string(), "--world-seed".to_owned(), scene.world_seed.to_string()]);
+    args.extend([
+        "--seed".to_owned(),
+        options.seed.to_string(),
+        "--world-seed".to_owned(),
+        scene.world_seed.to_string(),
+    ]);
     if options.twin {
         args.push("--twin".to_owned());
     }
@@ -166,7 +180,13 @@ async fn hear(scene: &mut Scene, tape: &mut Tape, line: InjectorLine) -> Result<
 }
 
 /// Follows the service's own record of the incident.
-async fn watch(options: &Options, approver: &Client, teller: &Teller, tape: &mut Tape, event: &Event) -> Result<(), Fault> {
+async fn watch(
+    options: &Options,
+    approver: &Client,
+    teller: &Teller,
+    tape: &mut Tape,
+    event: &Event,
+) -> Result<(), Fault> {
     if event.stream.kind != StreamKind::Incident {
         return Ok(());
     }
@@ -190,7 +210,9 @@ async fn watch(options: &Options, approver: &Client, teller: &Teller, tape: &mut
             }
             tape.plan = Some(json!(plan));
         }
-        Body::ApprovalRequested { request } => decide(options, approver, teller, &event.stream.id, request.id.as_str()).await?,
+        Body::ApprovalRequested { request } => {
+            decide(options, approver, teller, &event.stream.id, request.id.as_str()).await?
+        }
         Body::StepStarted { step, .. } => {
             let action = tape.plan.as_ref().map_or(Value::Null, |plan| plan["steps"][*step as usize]["action"].clone());
             tape.run.executed.push(Executed { action, began_ms: now, ended_ms: now, undone: false });
@@ -220,7 +242,13 @@ async fn watch(options: &Options, approver: &Client, teller: &Teller, tape: &mut
     Ok(())
 }
 
-async fn decide(options: &Options, approver: &Client, teller: &Teller, incident: &opsward_domain::name::Id, id: &str) -> Result<(), Fault> {
+async fn decide(
+    options: &Options,
+    approver: &Client,
+    teller: &Teller,
+    incident: &opsward_domain::name::Id,
+    id: &str,
+) -> Result<(), Fault> {
     let view = approver.get(&format!("/incidents/{incident}")).await?;
     teller.head("the plan");
     teller.line(view["plan"]["card"].as_str().unwrap_or_default());

@@ -24,7 +24,9 @@ pub(super) struct Player {
 impl Player {
     /// Starts this binary with `args`.
     pub(super) fn start(exe: &Path, args: &[String], log: Option<&Path>) -> Result<Self, Fault> {
-        let failed = |error: std::io::Error| Fault::unavailable("a process of the demo cannot be started").detail(error.to_string());
+        let failed = |error: std::io::Error| {
+            Fault::unavailable("a process of the demo cannot be started").detail(error.to_string())
+        };
         let stderr = match log {
             Some(path) => Stdio::from(std::fs::File::create(path).map_err(failed)?),
             None => Stdio::null(),
@@ -61,7 +63,10 @@ impl Player {
     pub(super) async fn say(&mut self, line: &str) -> Result<(), Fault> {
         let Some(stdin) = &mut self.stdin else { return Err(Fault::internal("the process listens no more")) };
         let text = format!("{line}\n");
-        stdin.write_all(text.as_bytes()).await.map_err(|error| Fault::unavailable("a process of the demo has ended").detail(error.to_string()))
+        stdin
+            .write_all(text.as_bytes())
+            .await
+            .map_err(|error| Fault::unavailable("a process of the demo has ended").detail(error.to_string()))
     }
 
     /// Closes its standard input and waits for it, bounded; kills it after that.
@@ -74,7 +79,9 @@ impl Player {
 
     /// Sends SIGTERM and waits, bounded; kills it after that.
     pub(super) async fn terminate(mut self) {
-        if let Some(pid) = self.child.id().and_then(|pid| i32::try_from(pid).ok()).and_then(rustix::process::Pid::from_raw) {
+        if let Some(pid) =
+            self.child.id().and_then(|pid| i32::try_from(pid).ok()).and_then(rustix::process::Pid::from_raw)
+        {
             let _ = rustix::process::kill_process(pid, rustix::process::Signal::TERM);
         }
         if tokio::time::timeout(Duration::from_secs(15), self.child.wait()).await.is_err() {
@@ -124,7 +131,8 @@ impl Service {
             _ => {
                 let why = std::fs::read_to_string(&log).unwrap_or_default();
                 let tail: Vec<&str> = why.lines().rev().take(4).collect();
-                Err(Fault::unavailable("the service did not start").detail(tail.into_iter().rev().collect::<Vec<_>>().join(" | ")))
+                Err(Fault::unavailable("the service did not start")
+                    .detail(tail.into_iter().rev().collect::<Vec<_>>().join(" | ")))
             }
         }
     }

@@ -42,7 +42,8 @@ impl Scene {
             Some(data) => data.clone(),
             None => std::env::temp_dir().join(format!("opsward-demo-{}-{}", std::process::id(), options.seed)),
         };
-        std::fs::create_dir_all(&data).map_err(|error| Fault::unavailable("the demo's folder cannot be made").detail(error.to_string()))?;
+        std::fs::create_dir_all(&data)
+            .map_err(|error| Fault::unavailable("the demo's folder cannot be made").detail(error.to_string()))?;
         let scene = Self::set_in(options, teller, &data, remove).await;
         if scene.is_err() && remove {
             let _ = std::fs::remove_dir_all(&data);
@@ -116,7 +117,10 @@ impl Scene {
             && let Some(id) = run["approval"]["id"].as_str()
         {
             let _ = self.approver.post(&format!("/approvals/{id}/approve"), &json!({})).await;
-            let _ = self.owner.get(&format!("/runs/command/{}?wait_ms=20000", run["run"].as_str().unwrap_or_default())).await;
+            let _ = self
+                .owner
+                .get(&format!("/runs/command/{}?wait_ms=20000", run["run"].as_str().unwrap_or_default()))
+                .await;
         }
         self.client.end().await;
         self.external.end().await;
@@ -161,7 +165,11 @@ async fn create(owner: &Client, world: &World, exe: &Path, external: String, tel
     for action in world.actions(&place) {
         act(owner, &action).await?;
         let name = action["workload"].as_str().or(action["volume"].as_str()).unwrap_or_default();
-        teller.line(&format!("  {} {name} {}", action["kind"].as_str().unwrap_or_default(), action["spec"]["version"].as_str().unwrap_or_default()));
+        teller.line(&format!(
+            "  {} {name} {}",
+            action["kind"].as_str().unwrap_or_default(),
+            action["spec"]["version"].as_str().unwrap_or_default()
+        ));
     }
     Ok(())
 }
@@ -174,7 +182,12 @@ pub(super) async fn act(client: &Client, action: &Value) -> Result<Value, Fault>
         return Ok(run);
     }
     let why = run["detail"].as_str().or(run["fault"]["message"].as_str()).unwrap_or_default().to_owned();
-    Err(Fault::unavailable(format!("{} ended as {}", action["kind"].as_str().unwrap_or_default(), run["status"].as_str().unwrap_or_default())).detail(why))
+    Err(Fault::unavailable(format!(
+        "{} ended as {}",
+        action["kind"].as_str().unwrap_or_default(),
+        run["status"].as_str().unwrap_or_default()
+    ))
+    .detail(why))
 }
 
 async fn entry_address(owner: &Client) -> Result<String, Fault> {
@@ -195,6 +208,7 @@ fn client(exe: &Path, entry: &str, world: &World, seed: u64) -> Result<Player, F
     let number = |value: f64| format!("{value:.4}");
     let (rate, buy, search) = (number(traffic.rate), number(traffic.buy), number(traffic.search));
     let seed = seed.to_string();
-    let args = ["__demo-client", "--target", entry, "--seed", &seed, "--rate", &rate, "--buy", &buy, "--search", &search];
+    let args =
+        ["__demo-client", "--target", entry, "--seed", &seed, "--rate", &rate, "--buy", &buy, "--search", &search];
     Player::start(exe, &args.map(str::to_owned), None)
 }

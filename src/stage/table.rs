@@ -14,7 +14,8 @@ pub async fn all(options: &Options, seeds: u64) -> Result<u8, Fault> {
     for (name, _) in incidents() {
         let mut row = Tally::default();
         for seed in 1..=seeds {
-            let one = Options { incident: name.to_owned(), seed, yes: true, quiet: true, json: false, ..options.clone() };
+            let one =
+                Options { incident: name.to_owned(), seed, yes: true, quiet: true, json: false, ..options.clone() };
             match play(&one).await {
                 Ok(played) => {
                     row.add(&played.score);
@@ -37,7 +38,13 @@ fn summary(name: &str, tally: &Tally) -> String {
     let time = |share| tally.time_ms(share).map_or("-".to_owned(), |ms| format!("{:.0} s", ms as f64 / 1000.0));
     format!(
         "{name:24} runs {:3}  passed {:3}  right {:3}  wrong target {:2}  worse {:2}  p50 {:>6}  p95 {:>6}",
-        tally.runs, tally.passed, tally.right, tally.wrong_target, tally.worse, time(0.5), time(0.95)
+        tally.runs,
+        tally.passed,
+        tally.right,
+        tally.wrong_target,
+        tally.worse,
+        time(0.5),
+        time(0.95)
     )
 }
 

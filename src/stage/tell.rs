@@ -47,7 +47,13 @@ impl Teller {
             return;
         }
         let Some(body) = &event.body else { return };
-        if matches!(body, Body::AnswerGiven { .. } | Body::TurnEnded { .. } | Body::TurnStarted { .. } | Body::ApprovalRequested { .. }) {
+        if matches!(
+            body,
+            Body::AnswerGiven { .. }
+                | Body::TurnEnded { .. }
+                | Body::TurnStarted { .. }
+                | Body::ApprovalRequested { .. }
+        ) {
             return;
         }
         let seconds = (event.at_ms - self.began_ms) as f64 / 1000.0;
