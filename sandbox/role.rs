@@ -13,20 +13,20 @@ use crate::{engine, probe, run};
 /// Argument that lowers the Landlock ABI to that of an older kernel.
 const LANDLOCK_ABI_FLAG: &str = "--landlock-abi";
 
-/// Runs the worker role; `args` are the arguments after the role's name. Does not return in a worker.
+/// Runs the worker role; `args[0]` names it, the rest are its own arguments. Does not return in a worker.
 ///
 /// The process must have been executed with an empty environment and one end of a Unix stream socket
 /// pair as standard input. Its exit code is an [`ExitReason`].
 pub fn role_main(args: &[String]) -> ExitCode {
     let args: Vec<&str> = args.iter().map(String::as_str).collect();
     match args.as_slice() {
-        [] => serve(None),
-        [LANDLOCK_ABI_FLAG, abi] => match abi.parse() {
+        [_] => serve(None),
+        [_, LANDLOCK_ABI_FLAG, abi] => match abi.parse() {
             Ok(abi) => serve(Some(abi)),
             Err(_) => leave(ExitReason::Usage),
         },
-        [PROBE_FLAG, name] => leave(probe::try_in_jail(name)),
-        [PROBE_FLAG, name, NO_JAIL_FLAG] => leave(probe::try_outside(name)),
+        [_, PROBE_FLAG, name] => leave(probe::try_in_jail(name)),
+        [_, PROBE_FLAG, name, NO_JAIL_FLAG] => leave(probe::try_outside(name)),
         _ => leave(ExitReason::Usage),
     }
 }

@@ -82,18 +82,6 @@ impl Session {
         Ok(u64::from(self.calls))
     }
 
-    /// Calls made so far.
-    #[must_use]
-    pub fn calls(&self) -> u32 {
-        self.calls
-    }
-
-    /// Whether the worker's last frame has come, or an error ended the session.
-    #[must_use]
-    pub fn ended(&self) -> bool {
-        self.state == State::Ended
-    }
-
     fn next_call(&mut self, seq: u64) -> Result<State, WireError> {
         let expected = u64::from(self.calls) + 1;
         if seq != expected {
@@ -147,8 +135,8 @@ mod tests {
         session.accept(&call(2)).unwrap();
         assert_eq!(session.reply().unwrap(), 2);
         session.accept(&done()).unwrap();
-        assert!(session.ended());
-        assert_eq!(session.calls(), 2);
+        assert_eq!(session.state, State::Ended);
+        assert_eq!(session.calls, 2);
     }
 
     #[test]
@@ -168,7 +156,7 @@ mod tests {
         let mut session = running();
         session.accept(&call(1)).unwrap();
         assert!(matches!(session.accept(&call(2)), Err(WireError::OutOfOrder { .. })));
-        assert!(session.ended(), "an error ends the session");
+        assert_eq!(session.state, State::Ended, "an error ends the session");
     }
 
     #[test]

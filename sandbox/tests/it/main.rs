@@ -30,7 +30,7 @@ const THREADS: usize = 4;
 fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();
     if args.first().is_some_and(|role| role == worker::ROLE) {
-        return opsward_sandbox::role_main(&args[1..]);
+        return opsward_sandbox::role_main(&args);
     }
     let filters: Vec<&String> = args.iter().filter(|arg| !arg.starts_with("--")).collect();
     let tests: Vec<Test> = [scripts::TESTS, protocol::TESTS, jail::TESTS, tools::TESTS, generated::TESTS, bombs::TESTS]

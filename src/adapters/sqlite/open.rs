@@ -60,6 +60,9 @@ impl SqliteJournal {
             .test_before_acquire(false)
             .connect_lazy_with(connect_options(&files).read_only(true));
         let shared = Arc::new(Shared::new(tip.seq));
+        if let Some(name) = schema::difference(&mut conn, files.database()).await? {
+            shared.damaged(0, &format!("{name} in its schema is not as this program made it"));
+        }
         verify_tail(&readers, &shared, &tip).await?;
         let trusted_seq = tip.checkpoint;
         let (jobs, queue) = mpsc::channel(QUEUE_JOBS_MAX);
@@ -98,9 +101,9 @@ async fn verify_tail(readers: &SqlitePool, shared: &Shared, tip: &Tip) -> Result
         shared.damaged(tip.checkpoint, "a checkpoint is at this entry, which does not exist");
         return Ok(());
     }
-    match verify::chain(readers, tip.checkpoint.saturating_sub(1), tip.seq).await {
-        Ok(check) => {
-            if let Some((seq, detail)) = check.finish().damage.first() {
+    match verify::tail(readers, tip.checkpoint.saturating_sub(1), tip.seq).await {
+        Ok(found) => {
+            if let Some((seq, detail)) = found.damage.first() {
                 shared.damaged(*seq, detail);
             }
             Ok(())

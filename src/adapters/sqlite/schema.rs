@@ -1,10 +1,12 @@
 //! The schema and its versions: each migration runs once, in one transaction, oldest first. Never opens a
 //! file that something else made, or that a newer version has changed.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 
 use opsward_ports::journal::Error;
-use sqlx::{SqliteConnection, raw_sql};
+use sqlx::sqlite::SqliteConnectOptions;
+use sqlx::{ConnectOptions as _, Connection as _, SqliteConnection, raw_sql};
 
 use crate::failure;
 
@@ -54,10 +56,30 @@ async fn migrate_with(migrations: &[&'static str], conn: &mut SqliteConnection, 
     Ok(())
 }
 
+/// What the database at `path` has besides, or lacks of, the newest schema. Its guards are part of the
+/// schema, so a journal without them must be noticed before it is written.
+pub(crate) async fn difference(conn: &mut SqliteConnection, path: &Path) -> Result<Option<String>, Error> {
+    let failed = |error: sqlx::Error| failure::open(path, &error);
+    let mut fresh = SqliteConnectOptions::new().in_memory(true).connect().await.map_err(failed)?;
+    for migration in MIGRATIONS {
+        raw_sql(migration).execute(&mut fresh).await.map_err(failed)?;
+    }
+    let expected = objects(&mut fresh).await.map_err(failed)?;
+    let actual = objects(conn).await.map_err(failed)?;
+    fresh.close().await.map_err(failed)?;
+    Ok(expected.symmetric_difference(&actual).next().map(|(name, _)| name.clone()))
+}
+
+/// Name and definition of everything in a schema.
+async fn objects(conn: &mut SqliteConnection) -> Result<BTreeSet<(String, Option<String>)>, sqlx::Error> {
+    // Why not the names that begin so: SQLite makes those by itself when it likes.
+    let sql = "SELECT name, sql FROM sqlite_schema WHERE name NOT LIKE 'sqlite!_%' ESCAPE '!'";
+    Ok(sqlx::query_as(sql).fetch_all(conn).await?.into_iter().collect())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use sqlx::{ConnectOptions as _, Connection as _, sqlite::SqliteConnectOptions};
 
     async fn open(path: &Path) -> SqliteConnection {
         SqliteConnectOptions::new().filename(path).create_if_missing(true).connect().await.unwrap()

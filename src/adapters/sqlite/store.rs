@@ -20,12 +20,31 @@ macro_rules! entries {
 }
 pub(crate) use entries;
 
-const INSERT_ENTRY: &str = "INSERT INTO entry \
-    (seq, stream, stream_seq, at_ms, author, origin, cause, version, commitment, hash) \
-    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)";
-const INSERT_BODY: &str = "INSERT INTO body (seq, salt, bytes) VALUES (?, ?, ?)";
-const UPSERT_STREAM: &str = "INSERT INTO stream (name, tenant, kind, last_seq, last_stream_seq) VALUES (?, ?, ?, ?, ?) \
-    ON CONFLICT (name) DO UPDATE SET last_seq = excluded.last_seq, last_stream_seq = excluded.last_stream_seq";
+/// Inserts entries and then their bodies, in one trip to the connection's thread.
+macro_rules! insert {
+    ($entries:expr, $bodies:expr) => {
+        concat!(
+            "INSERT INTO entry (seq, stream, stream_seq, at_ms, author, origin, cause, version, commitment, hash) \
+             VALUES ",
+            $entries,
+            "; INSERT INTO body (seq, salt, bytes) VALUES ",
+            $bodies
+        )
+    };
+}
+macro_rules! four {
+    ($row:expr) => {
+        concat!($row, ",", $row, ",", $row, ",", $row)
+    };
+}
+
+/// Statements by how many entries each inserts, the most first. Why these: a trip costs about as much as
+/// inserting an entry, so a batch should take few, of a kind that can be kept prepared.
+const INSERTS: [(usize, &str); 3] = [
+    (16, insert!(four!(four!("(?,?,?,?,?,?,?,?,?,?)")), four!(four!("(?,?,?)")))),
+    (4, insert!(four!("(?,?,?,?,?,?,?,?,?,?)"), four!("(?,?,?)"))),
+    (1, insert!("(?,?,?,?,?,?,?,?,?,?)", "(?,?,?)")),
+];
 
 /// A sequence number as SQLite keeps it. What is beyond cannot be stored, so it compares as the largest.
 pub(crate) fn number(seq: u64) -> i64 {
@@ -37,38 +56,40 @@ pub(crate) fn seq(number: i64) -> u64 {
     u64::try_from(number).unwrap_or(0)
 }
 
-/// Keeps one entry with its body.
-pub(crate) async fn insert(conn: &mut SqliteConnection, entry: Entry) -> Result<(), sqlx::Error> {
-    let link = entry.link;
-    sqlx::query(INSERT_ENTRY)
-        .bind(number(link.seq))
-        .bind(link.stream)
-        .bind(number(link.stream_seq))
-        .bind(link.at_ms)
-        .bind(link.by)
-        .bind(link.origin)
-        .bind(number(link.cause))
-        .bind(i64::from(link.version))
-        .bind(hex::decode(link.commitment).unwrap_or_default())
-        .bind(hex::decode(entry.hash).unwrap_or_default())
-        .execute(&mut *conn)
-        .await?;
-    if let Kept::Body { salt, bytes } = entry.kept {
-        sqlx::query(INSERT_BODY).bind(number(link.seq)).bind(salt).bind(bytes).execute(conn).await?;
+/// Keeps new entries with their bodies. Where their streams end is kept by a trigger.
+pub(crate) async fn insert(conn: &mut SqliteConnection, mut entries: Vec<Entry>) -> Result<(), sqlx::Error> {
+    for (rows, sql) in INSERTS {
+        while entries.len() >= rows {
+            let rest = entries.split_off(rows);
+            insert_rows(conn, sql, std::mem::replace(&mut entries, rest)).await?;
+        }
     }
     Ok(())
 }
 
-/// Keeps where stream `tenant/kind/..` called `name` ends.
-pub(crate) async fn set_stream(
-    conn: &mut SqliteConnection,
-    name: &str,
-    (tenant, kind): (&str, &str),
-    (last_seq, last_stream_seq): (u64, u64),
-) -> Result<(), sqlx::Error> {
-    let query = sqlx::query(UPSERT_STREAM).bind(name.to_owned()).bind(tenant.to_owned()).bind(kind.to_owned());
-    query.bind(number(last_seq)).bind(number(last_stream_seq)).execute(conn).await?;
-    Ok(())
+async fn insert_rows(conn: &mut SqliteConnection, sql: &'static str, entries: Vec<Entry>) -> Result<(), sqlx::Error> {
+    let mut query = sqlx::query(sql);
+    let mut bodies = Vec::with_capacity(entries.len());
+    for Entry { link, hash, kept } in entries {
+        query = query
+            .bind(number(link.seq))
+            .bind(link.stream)
+            .bind(number(link.stream_seq))
+            .bind(link.at_ms)
+            .bind(link.by)
+            .bind(link.origin)
+            .bind(number(link.cause))
+            .bind(i64::from(link.version))
+            .bind(hex::decode(link.commitment).unwrap_or_default())
+            .bind(hex::decode(hash).unwrap_or_default());
+        if let Kept::Body { salt, bytes } = kept {
+            bodies.push((link.seq, salt, bytes));
+        }
+    }
+    for (seq, salt, bytes) in bodies {
+        query = query.bind(number(seq)).bind(salt).bind(bytes);
+    }
+    query.execute(conn).await.map(|_| ())
 }
 
 /// Where a stream ends; 0 for one that does not exist.

@@ -21,11 +21,11 @@ const PAGE: &str = entries!("WHERE e.seq > ? AND e.seq <= ? ORDER BY e.seq LIMIT
 const CONTRADICTIONS: [&str; 4] = [
     "SELECT seq, 'a checkpoint is at this entry, which does not exist' FROM checkpoint c \
      WHERE NOT EXISTS (SELECT 1 FROM entry e WHERE e.seq = c.seq) LIMIT ?",
-    "SELECT last_seq, 'stream ' || name || ' does not end as it is listed' FROM stream s \
+    "SELECT max(last_seq, coalesce((SELECT max(seq) FROM entry e WHERE e.stream = s.name), 0)), \
+       'stream ' || name || ' does not end as it is listed' FROM stream s \
      WHERE NOT EXISTS (SELECT 1 FROM entry e WHERE e.seq = s.last_seq AND e.stream = s.name \
        AND e.stream_seq = s.last_stream_seq) \
-     OR EXISTS (SELECT 1 FROM entry e WHERE e.stream = s.name AND e.stream_seq > s.last_stream_seq) \
-     OR substr(name, 1, length(tenant) + length(kind) + 2) <> tenant || '/' || kind || '/' LIMIT ?",
+     OR EXISTS (SELECT 1 FROM entry e WHERE e.stream = s.name AND e.stream_seq > s.last_stream_seq) LIMIT ?",
     "SELECT seq, 'its stream is not listed' FROM entry e \
      WHERE e.stream_seq = 1 AND NOT EXISTS (SELECT 1 FROM stream s WHERE s.name = e.stream) LIMIT ?",
     "SELECT max(seq), 'its stream has gaps' FROM entry GROUP BY stream HAVING count(*) <> max(stream_seq) LIMIT ?",
@@ -57,6 +57,19 @@ pub(crate) async fn chain(pool: &SqlitePool, after: u64, to: u64) -> Result<Chec
         }
     }
     Ok(check)
+}
+
+/// Checks entries after `after` up to `to`, and that no stream is listed as going on after them.
+pub(crate) async fn tail(pool: &SqlitePool, after: u64, to: u64) -> Result<Verified, Error> {
+    let mut check = chain(pool, after, to).await?;
+    let last: i64 = sqlx::query_scalar("SELECT coalesce(max(last_seq), 0) FROM stream")
+        .fetch_one(pool)
+        .await
+        .map_err(|error| failure::statement(&error))?;
+    if seq(last) != to {
+        check.damage(seq(last).max(to), format!("the last entry is {to}; as streams are listed it is {last}"));
+    }
+    Ok(check.finish())
 }
 
 async fn page(pool: &SqlitePool, check: &mut Check, to: u64) -> Result<(), sqlx::Error> {

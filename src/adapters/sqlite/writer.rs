@@ -126,10 +126,11 @@ impl Writer {
         self.hold(durability).await?;
         raw_sql("BEGIN IMMEDIATE").execute(&mut self.conn).await?;
         let mut room = Room::new(self.files.bytes(), self.bytes_max);
-        let mut answers = Vec::with_capacity(works.len());
+        let (mut answers, mut pending) = (Vec::with_capacity(works.len()), Vec::new());
         for work in works {
-            answers.push(self.apply(work, tip, &mut room).await?);
+            answers.push(self.apply(work, tip, &mut room, &mut pending).await?);
         }
+        store::insert(&mut self.conn, pending).await?;
         if tip.seq >= tip.checkpoint.saturating_add(CHECKPOINT_ENTRIES) {
             store::set_checkpoint(&mut self.conn, tip.seq).await?;
             tip.checkpoint = tip.seq;

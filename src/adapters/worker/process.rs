@@ -15,6 +15,9 @@ use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 /// Time between two looks at a process that is about to end.
 const EXIT_POLL: Duration = Duration::from_millis(1);
 
+/// Looks at such a process before it counts as one that does not end.
+const EXIT_LOOKS: u32 = 1_000;
+
 /// How to start a worker.
 #[derive(Clone, Debug)]
 pub(crate) struct Launch {
@@ -58,18 +61,12 @@ pub(crate) struct Worker {
 impl Worker {
     /// Starts a worker and waits until it is ready, at most `timeout`.
     pub(crate) fn start(launch: &Launch, timeout: Duration, reaper: Sender<Child>) -> Result<Self, String> {
-        let (child, socket) = launch.start(&[]).map_err(|error| format!("not started: {error}"))?;
-        let handle =
-            i32::try_from(child.id()).ok().and_then(Pid::from_raw).map(|pid| pidfd_open(pid, PidfdFlags::empty()));
-        let mut child = child;
-        let handle = match handle {
-            Some(Ok(handle)) => handle,
-            other => {
-                let _killed = child.kill();
-                let _reaped = child.wait();
-                return Err(format!("no process handle: {other:?}"));
-            }
-        };
+        let (mut child, socket) = launch.start(&[]).map_err(|error| format!("not started: {error}"))?;
+        let handle = pidfd_open(Pid::from_child(&child), PidfdFlags::empty()).map_err(|error| {
+            let _killed = child.kill();
+            let _reaped = child.wait();
+            format!("no process handle: {error}")
+        })?;
         let mut worker = Self { socket, session: Session::new(), handle, child: Some(child), reaper };
         worker.await_ready(timeout)?;
         Ok(worker)
@@ -80,7 +77,7 @@ impl Worker {
         prepared.map_err(|error| format!("socket: {error}"))?;
         let frame = match read_frame::<FromWorker>(&mut self.socket) {
             Ok(Some(frame)) => frame,
-            Ok(None) => return Err(self.wait().map_or_else(|| "not ready".to_owned(), describe)),
+            Ok(None) => return Err(self.exit_soon().map_or_else(|| "not ready".to_owned(), describe)),
             Err(error) => return Err(format!("not ready: {error}")),
         };
         self.session.accept(&frame).map_err(|error| error.to_string())?;
@@ -96,23 +93,28 @@ impl Worker {
         self.child.as_mut().is_some_and(|child| matches!(child.try_wait(), Ok(None)))
     }
 
-    /// The end of a process that has closed its socket, which is its last act; `None` when it has not ended by
-    /// `timeout`.
-    pub(crate) async fn exit(&mut self, timeout: Duration) -> Option<ExitStatus> {
+    /// The end of a process that has closed its socket, which is its last act; `None` when it does not end.
+    pub(crate) async fn exit(&mut self) -> Option<ExitStatus> {
         let child = self.child.as_mut()?;
-        let ended = async {
-            loop {
-                match child.try_wait() {
-                    Ok(None) => tokio::time::sleep(EXIT_POLL).await,
-                    other => return other.ok().flatten(),
-                }
+        for _ in 0..EXIT_LOOKS {
+            match child.try_wait() {
+                Ok(None) => tokio::time::sleep(EXIT_POLL).await,
+                other => return other.ok().flatten(),
             }
-        };
-        tokio::time::timeout(timeout, ended).await.ok()?
+        }
+        None
     }
 
-    fn wait(&mut self) -> Option<ExitStatus> {
-        self.child.as_mut()?.wait().ok()
+    /// As [`Worker::exit`], blocking, for the keeper's thread.
+    fn exit_soon(&mut self) -> Option<ExitStatus> {
+        let child = self.child.as_mut()?;
+        for _ in 0..EXIT_LOOKS {
+            match child.try_wait() {
+                Ok(None) => std::thread::sleep(EXIT_POLL),
+                other => return other.ok().flatten(),
+            }
+        }
+        None
     }
 }
 

@@ -3,7 +3,6 @@
 
 use std::os::unix::process::ExitStatusExt;
 use std::process::ExitStatus;
-use std::time::Duration;
 
 use opsward_ports::runner::{Error, Observer, Program, Reply};
 use opsward_wire::{
@@ -15,9 +14,6 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixStream;
 
 use crate::process::{Worker, describe};
-
-/// Longest wait for the exit status of a worker that has closed its socket.
-const EXIT_WAIT: Duration = Duration::from_secs(1);
 
 /// Longest message of a script's failure that is passed on, in characters.
 const MAX_MESSAGE_CHARS: usize = 400;
@@ -102,7 +98,7 @@ impl Exchange<'_> {
 
     /// Why the worker closed its socket.
     async fn ended(&mut self) -> Error {
-        match self.worker.exit(EXIT_WAIT).await {
+        match self.worker.exit().await {
             Some(status) if over_processor_limit(status) => Error::Limit("processor time".to_owned()),
             Some(status) => Error::Jailed(describe(status)),
             None => Error::Jailed("it closed its socket before the end".to_owned()),

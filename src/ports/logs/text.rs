@@ -29,7 +29,7 @@ pub fn words(text: &str) -> impl Iterator<Item = &str> {
 
 /// A word in the form in which words are compared.
 pub fn folded(word: &str) -> String {
-    if word.is_ascii() { word.to_ascii_lowercase() } else { word.to_lowercase() }
+    word.chars().flat_map(char::to_lowercase).collect()
 }
 
 /// A text filter: every term must occur; a term of several words is a phrase.

@@ -32,11 +32,13 @@ CREATE TABLE erasure (
   reason TEXT NOT NULL
 ) STRICT;
 
--- Where each stream ends. Follows from entry; verified against it.
+-- Where each stream ends. Follows from entry, by a trigger; verified against it.
 CREATE TABLE stream (
   name TEXT PRIMARY KEY,
-  tenant TEXT NOT NULL,
-  kind TEXT NOT NULL,
+  tenant TEXT NOT NULL AS (substr(name, 1, instr(name, '/') - 1)) VIRTUAL,
+  kind TEXT NOT NULL AS (
+    substr(name, instr(name, '/') + 1, instr(substr(name, instr(name, '/') + 1), '/') - 1)
+  ) VIRTUAL,
   last_seq INTEGER NOT NULL,
   last_stream_seq INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
@@ -60,14 +62,20 @@ CREATE TABLE blob (
 CREATE TRIGGER entry_insert BEFORE INSERT ON entry
 WHEN NEW.seq IS NOT (SELECT coalesce(max(seq), 0) + 1 FROM entry)
 BEGIN SELECT RAISE(ABORT, 'entries are appended without gaps'); END;
+CREATE TRIGGER entry_stream AFTER INSERT ON entry
+BEGIN
+  INSERT INTO stream (name, last_seq, last_stream_seq) VALUES (NEW.stream, NEW.seq, NEW.stream_seq)
+  ON CONFLICT (name) DO UPDATE SET last_seq = excluded.last_seq, last_stream_seq = excluded.last_stream_seq;
+END;
 CREATE TRIGGER entry_update BEFORE UPDATE ON entry
 BEGIN SELECT RAISE(ABORT, 'entries never change'); END;
 CREATE TRIGGER entry_delete BEFORE DELETE ON entry
 BEGIN SELECT RAISE(ABORT, 'entries are never deleted'); END;
 
 CREATE TRIGGER body_insert BEFORE INSERT ON body
-WHEN NEW.seq IS NOT (SELECT max(seq) FROM entry) OR EXISTS (SELECT 1 FROM body WHERE seq = NEW.seq)
-BEGIN SELECT RAISE(ABORT, 'a body comes with its entry'); END;
+WHEN NOT EXISTS (SELECT 1 FROM entry WHERE seq = NEW.seq) OR EXISTS (SELECT 1 FROM body WHERE seq = NEW.seq)
+  OR EXISTS (SELECT 1 FROM erasure WHERE seq = NEW.seq)
+BEGIN SELECT RAISE(ABORT, 'an entry has one body, once'); END;
 CREATE TRIGGER body_update BEFORE UPDATE ON body
 BEGIN SELECT RAISE(ABORT, 'bodies never change'); END;
 CREATE TRIGGER body_delete BEFORE DELETE ON body
@@ -90,9 +98,12 @@ BEGIN SELECT RAISE(ABORT, 'checkpoints never change'); END;
 CREATE TRIGGER checkpoint_delete BEFORE DELETE ON checkpoint
 BEGIN SELECT RAISE(ABORT, 'checkpoints are never deleted'); END;
 
+CREATE TRIGGER stream_insert BEFORE INSERT ON stream
+WHEN NEW.last_stream_seq IS NOT 1 AND NOT EXISTS (SELECT 1 FROM stream WHERE name = NEW.name)
+BEGIN SELECT RAISE(ABORT, 'streams begin with 1'); END;
 CREATE TRIGGER stream_update BEFORE UPDATE ON stream
-WHEN NEW.last_seq <= OLD.last_seq OR NEW.last_stream_seq <= OLD.last_stream_seq OR NEW.name IS NOT OLD.name
-BEGIN SELECT RAISE(ABORT, 'streams only grow'); END;
+WHEN NEW.last_seq <= OLD.last_seq OR NEW.last_stream_seq IS NOT OLD.last_stream_seq + 1 OR NEW.name IS NOT OLD.name
+BEGIN SELECT RAISE(ABORT, 'streams grow without gaps'); END;
 CREATE TRIGGER stream_delete BEFORE DELETE ON stream
 BEGIN SELECT RAISE(ABORT, 'streams are never deleted'); END;
 

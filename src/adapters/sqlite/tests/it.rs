@@ -11,6 +11,16 @@
 
 #[path = "it/contract.rs"]
 mod contract;
+#[path = "it/crash.rs"]
+mod crash;
+#[path = "it/damage.rs"]
+mod damage;
+#[path = "it/erasure.rs"]
+mod erasure;
+#[path = "it/golden.rs"]
+mod golden;
+#[path = "it/refusal.rs"]
+mod refusal;
 #[path = "it/support.rs"]
 mod support;
 
@@ -20,12 +30,19 @@ use std::time::Instant;
 type Case = (&'static str, fn());
 
 fn main() {
-    let cases: Vec<Case> = [contract::CASES].concat();
-    // Why so little: the arguments that `cargo test` passes through, a filter above all.
     let words: Vec<String> = std::env::args().skip(1).collect();
+    match words.iter().map(String::as_str).collect::<Vec<_>>()[..] {
+        ["child-writer", dir] => return crash::writer(dir.as_ref()),
+        ["child-full-disk", dir] => return refusal::on_a_full_disk(dir.as_ref()),
+        ["child-read-only", dir] => return refusal::on_a_read_only_disk(dir.as_ref()),
+        ["write-golden"] => return golden::write(),
+        _ => {}
+    }
+    let groups = [contract::CASES, erasure::CASES, golden::CASES, refusal::CASES, damage::CASES, crash::CASES];
+    let cases: Vec<Case> = groups.concat();
+    // Why so little: the arguments that `cargo test` passes through, a filter above all.
     let filter = words.iter().find(|word| !word.starts_with('-'));
-    let exact = words.iter().any(|word| word == "--exact");
-    let list = words.iter().any(|word| word == "--list");
+    let [exact, list] = ["--exact", "--list"].map(|flag| words.iter().any(|word| word == flag));
     let chosen =
         |name: &str| filter.is_none_or(|filter| if exact { name == filter } else { name.contains(filter.as_str()) });
     for (name, case) in cases.into_iter().filter(|(name, _)| chosen(name)) {

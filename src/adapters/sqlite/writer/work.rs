@@ -80,12 +80,14 @@ impl Room {
 }
 
 impl Writer {
-    /// Does `work`. The outer error ends the transaction, the inner one is only this work's.
+    /// Does `work`; entries are left in `pending`, to be inserted together. The outer error ends the
+    /// transaction, the inner one is only this work's.
     pub(super) async fn apply(
         &mut self,
         work: Work,
         tip: &mut Tip,
         room: &mut Room,
+        pending: &mut Vec<Entry>,
     ) -> Result<Result<Appended, Error>, sqlx::Error> {
         let needs = (work.durability(), work.bytes(), work.events());
         match work {
@@ -98,10 +100,11 @@ impl Writer {
                 if batch.events.is_empty() {
                     return Ok(Ok(Appended { seq: tip.seq, stream_seq: actual }));
                 }
-                match room.take(needs).and_then(|()| seal(batch, &name, actual, tip)) {
-                    Ok(entries) => self.append(&stream, name, entries, tip).await.map(Ok),
-                    Err(refused) => Ok(Err(refused)),
+                let sealed = room.take(needs).and_then(|()| seal(batch, &name, actual, tip, pending));
+                if let Ok(done) = &sealed {
+                    self.remember(name, done.stream_seq);
                 }
+                Ok(sealed)
             }
             Work::Blob { tenant, digest, bytes } => match room.take(needs) {
                 Ok(()) => self.keep_blob(&tenant, digest, bytes, tip).await.map(Ok),
@@ -126,26 +129,6 @@ impl Writer {
             self.ends.clear();
         }
         self.ends.insert(name, end);
-    }
-
-    async fn append(
-        &mut self,
-        stream: &StreamName,
-        name: String,
-        entries: Vec<Entry>,
-        tip: &mut Tip,
-    ) -> Result<Appended, sqlx::Error> {
-        let mut done = Appended { seq: tip.seq, stream_seq: 0 };
-        for entry in entries {
-            done = Appended { seq: entry.link.seq, stream_seq: entry.link.stream_seq };
-            tip.hash.clone_from(&entry.hash);
-            store::insert(&mut self.conn, entry).await?;
-        }
-        tip.seq = done.seq;
-        let ends = (done.seq, done.stream_seq);
-        store::set_stream(&mut self.conn, &name, (stream.tenant.as_str(), stream.kind.word()), ends).await?;
-        self.remember(name, done.stream_seq);
-        Ok(done)
     }
 
     async fn keep_blob(
@@ -190,22 +173,29 @@ impl Writer {
     }
 }
 
-/// Seals all of `batch` before anything of it is written.
-fn seal(batch: Batch, stream: &str, stream_end: u64, tip: &Tip) -> Result<Vec<Entry>, Error> {
-    let mut previous = tip.hash.clone();
-    let mut entries = Vec::with_capacity(batch.events.len());
-    for (event, n) in batch.events.into_iter().zip(1..) {
-        let mut salt = [0; SALT_BYTES];
-        getrandom::fill(&mut salt).map_err(|error| Error::Unavailable {
-            detail: format!("no randomness for a salt: {error}"),
-            hint: "check that the system's random source works".into(),
-        })?;
-        let place = Place { previous: &previous, seq: tip.seq + n, stream, stream_seq: stream_end + n };
+/// Seals all of `batch` behind `tip` and moves it on, or does nothing.
+fn seal(
+    batch: Batch,
+    stream: &str,
+    stream_end: u64,
+    tip: &mut Tip,
+    pending: &mut Vec<Entry>,
+) -> Result<Appended, Error> {
+    let mut salts = vec![[0; SALT_BYTES]; batch.events.len()];
+    getrandom::fill(salts.as_flattened_mut()).map_err(|error| Error::Unavailable {
+        detail: format!("no randomness for a salt: {error}"),
+        hint: "check that the system's random source works".into(),
+    })?;
+    let mut done = Appended { seq: tip.seq, stream_seq: stream_end };
+    for (event, salt) in batch.events.into_iter().zip(salts) {
+        done = Appended { seq: done.seq + 1, stream_seq: done.stream_seq + 1 };
+        let place = Place { previous: &tip.hash, seq: done.seq, stream, stream_seq: done.stream_seq };
         let entry = event.seal(place, salt);
-        previous.clone_from(&entry.hash);
-        entries.push(entry);
+        tip.hash.clone_from(&entry.hash);
+        pending.push(entry);
     }
-    Ok(entries)
+    tip.seq = done.seq;
+    Ok(done)
 }
 
 #[cfg(test)]

@@ -22,7 +22,7 @@ type Test = (&'static str, fn());
 fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();
     if args.first().is_some_and(|role| role.starts_with(support::WORKER_ROLE)) {
-        return opsward_sandbox::role_main(&args[1..]);
+        return opsward_sandbox::role_main(&args);
     }
     if args.first().is_some_and(|role| role == evil::ROLE) {
         return evil::role_main(&args[1..]);
