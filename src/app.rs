@@ -48,12 +48,7 @@ impl App {
         let pool = pool.map_err(|error| Fault::unavailable("workers cannot be started").detail(error.to_string()))?;
         let provider = Arc::new(provider?);
         let (logs_dir, series_dir) = (dir.join("logs"), dir.join("metrics"));
-        let logs = blocking(move || {
-            Ok::<_, Fault>({
-                drop(logs_dir);
-                opsward_ports::logs::memory::MemoryLogs::default()
-            })
-        });
+        let logs = blocking(move || opsward_tantivy::TantivyLogs::open(logs_dir, opsward_tantivy::Options::default()));
         let series = blocking(move || opsward_series::SeriesDb::open(series_dir, opsward_series::Options::default()));
         let policy = blocking(opsward_cedar::CedarPolicy::defaults);
         let (logs, series, policy) = tokio::try_join!(logs, series, policy)?;

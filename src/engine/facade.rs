@@ -85,6 +85,17 @@ fn no_workspace(workspace: Option<&Workspace>) -> Fault {
         .hint("`opsward workspace list` shows yours")
 }
 
+/// A page of the feed.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Page {
+    /// What the caller may see of it.
+    pub events: Vec<Event>,
+    /// Where the next page begins.
+    pub cursor: u64,
+    /// True if there is nothing more now.
+    pub end: bool,
+}
+
 /// The engine.
 pub struct Engine {
     /// The ports.
@@ -167,10 +178,11 @@ impl Engine {
         loop {
             let events =
                 self.parts.journal.read(cx, stream, state.stream_seq, BATCH_EVENTS_MAX).await.map_err(journal_fault)?;
-            events.iter().for_each(|event| state.apply(event));
-            if events.len() < BATCH_EVENTS_MAX {
+            // A page may end early; only an empty one is the end.
+            if events.is_empty() {
                 return Ok(state);
             }
+            events.iter().for_each(|event| state.apply(event));
         }
     }
 
@@ -205,7 +217,7 @@ impl Engine {
         loop {
             let after = events.last().map_or(0, |event: &Event| event.stream_seq);
             let page = self.parts.journal.read(cx, stream, after, BATCH_EVENTS_MAX).await.map_err(journal_fault)?;
-            let last = page.len() < BATCH_EVENTS_MAX;
+            let last = page.is_empty();
             events.extend(page);
             if last {
                 return Ok(crate::projection::audit::trail(&events));
@@ -292,7 +304,7 @@ impl Engine {
     /// Says no. Anyone who may see the run may say no.
     pub async fn refuse(&self, cx: &CallContext, approval: &Id, note: &str) -> Result<StreamName, Fault> {
         let (stream, state) = self.find_approval(cx, approval).await?;
-        self.setup.may_govern(cx, state.workspace.as_ref(), "refuse").await?;
+        self.setup.may_govern(cx, state.workspace.as_ref(), "approve").await?;
         let open = state
             .approval(approval)
             .is_some_and(|(_, a)| matches!(a.status, opsward_domain::approval::ApprovalStatus::Open { .. }));
@@ -329,11 +341,27 @@ impl Engine {
         Ok(())
     }
 
-    /// Events after `after`, of the caller's tenant, that the caller may see.
-    pub async fn feed(&self, cx: &CallContext, after: u64, limit: usize) -> Result<Vec<Event>, Fault> {
-        self.setup.may_observe(cx, None, "feed").await?;
+    /// A page of events after `after`, of the caller's tenant, that the caller may see. A page can be empty
+    /// and not the end: what is hidden moves the cursor too.
+    pub async fn feed(&self, cx: &CallContext, after: u64, limit: usize) -> Result<Page, Fault> {
         let events = self.parts.journal.feed(cx, after, limit.min(BATCH_EVENTS_MAX)).await.map_err(journal_fault)?;
-        Ok(events.into_iter().map(without_hashes).collect())
+        self.catch_up().await?;
+        let (end, cursor) = (events.is_empty(), events.last().map_or(after, |event| event.seq));
+        let visible = |event: &Event| self.may_see(cx, &event.stream);
+        Ok(Page { events: events.into_iter().filter(visible).map(without_hashes).collect(), cursor, end })
+    }
+
+    /// A run is seen by who has a role where it acts, or asked for it; people and switches by admins.
+    fn may_see(&self, cx: &CallContext, stream: &StreamName) -> bool {
+        use opsward_domain::principal::Role;
+        let principal = &cx.principal;
+        match stream.kind {
+            StreamKind::People | StreamKind::Control => principal.tenant_role >= Some(Role::Admin),
+            _ => match self.views.place(stream) {
+                Some((workspace, asker)) => principal.role_in(&workspace).is_some() || asker == principal.subject,
+                None => principal.tenant_role.is_some(),
+            },
+        }
     }
 
     /// Follows the journal's last sequence number.

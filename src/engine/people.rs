@@ -133,7 +133,7 @@ impl People {
         loop {
             let after = self.read(tenant, |fold| fold.stream_seq).unwrap_or(0);
             let events = self.journal.read(&cx, &name, after, BATCH_EVENTS_MAX).await.map_err(journal_fault)?;
-            let more = events.len() == BATCH_EVENTS_MAX;
+            let more = !events.is_empty();
             let mut folds = self.folds.write().unwrap_or_else(std::sync::PoisonError::into_inner);
             let fold = folds.entry(tenant.clone()).or_default();
             let seen = fold.stream_seq;

@@ -13,6 +13,8 @@ use serde::Serialize;
 
 /// Ended incidents and conversations kept in lists.
 const ENDED_MAX: usize = 1_000;
+/// Runs whose place is remembered; older ones are seen by people of the whole tenant only.
+const PLACES_MAX: usize = 20_000;
 
 /// An incident in a list.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -74,6 +76,8 @@ struct Fold {
     conversations: BTreeMap<StreamName, ConversationLine>,
     headlines: BTreeMap<(StreamName, Id), (String, Workspace)>,
     approvals: BTreeMap<(Tenant, Id), ApprovalLine>,
+    places: BTreeMap<StreamName, (Workspace, Subject)>,
+    place_order: std::collections::VecDeque<StreamName>,
     unfinished: BTreeSet<StreamName>,
 }
 
@@ -109,6 +113,11 @@ impl Views {
     /// Where an approval was asked, if it is this tenant's.
     pub fn approval_stream(&self, tenant: &Tenant, approval: &Id) -> Option<StreamName> {
         self.look(|fold| fold.approvals.get(&(tenant.clone(), approval.clone())).map(|line| line.stream.clone()))
+    }
+
+    /// Where a run acts and who asked for it, if it is known.
+    pub fn place(&self, stream: &StreamName) -> Option<(Workspace, Subject)> {
+        self.look(|fold| fold.places.get(stream).cloned())
     }
 
     /// The tenant's open approvals.
@@ -151,10 +160,28 @@ impl Fold {
     fn apply(&mut self, event: &Event) {
         self.seq = event.seq;
         let Some(body) = &event.body else { return };
+        self.apply_place(event, body);
         self.apply_incident(event, body);
         self.apply_conversation(event, body);
         self.apply_approval(event, body);
         self.apply_running(event, body);
+    }
+
+    fn apply_place(&mut self, event: &Event, body: &Body) {
+        let workspace = match body {
+            Body::MessageReceived { workspace, .. } | Body::ActionRequested { workspace, .. } => workspace,
+            Body::IncidentOpened { alert, .. } => &alert.workspace,
+            _ => return,
+        };
+        let place = (workspace.clone(), event.by.clone());
+        if self.places.insert(event.stream.clone(), place).is_none() {
+            self.place_order.push_back(event.stream.clone());
+        }
+        if self.place_order.len() > PLACES_MAX
+            && let Some(oldest) = self.place_order.pop_front()
+        {
+            self.places.remove(&oldest);
+        }
     }
 
     fn apply_incident(&mut self, event: &Event, body: &Body) {

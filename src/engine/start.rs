@@ -73,7 +73,8 @@ impl Engine {
                 self.changes.apply(event);
                 self.views.apply(event);
             }
-            if events.len() < BATCH_EVENTS_MAX {
+            // A page may end early; only an empty one is the end.
+            if events.is_empty() {
                 return Ok(());
             }
         }

@@ -58,6 +58,16 @@ impl Switches {
     }
 
     async fn refresh(&self, tenant: &Tenant) -> Result<u64, Fault> {
+        loop {
+            let (last, more) = self.refresh_page(tenant).await?;
+            if !more {
+                return Ok(last);
+            }
+        }
+    }
+
+    /// Folds one page; true if there may be another.
+    async fn refresh_page(&self, tenant: &Tenant) -> Result<(u64, bool), Fault> {
         let (cx, name) = (system_context(tenant)?, stream(tenant)?);
         let after = self.folds.read().map_or(0, |folds| folds.get(tenant).map_or(0, |fold| fold.stream_seq));
         let events = self.journal.read(&cx, &name, after, BATCH_EVENTS_MAX).await.map_err(journal_fault)?;
@@ -76,7 +86,7 @@ impl Switches {
                 _ => {}
             }
         }
-        Ok(fold.stream_seq)
+        Ok((fold.stream_seq, !events.is_empty()))
     }
 
     /// True if no effect may happen in `workspace` now.

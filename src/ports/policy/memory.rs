@@ -43,12 +43,12 @@ pub fn decide(q: &Question) -> Answer {
 fn forbids(q: &Question) -> Vec<&'static str> {
     let acting = matches!(q.verb, Verb::Act { .. });
     let proposed = matches!(q.origin, Origin::Agent | Origin::Alert);
-    let typed = matches!(q.origin, Origin::Api | Origin::Cli);
     let asker = q.asker_agrees() && q.kind == Kind::Person;
     let others = q.others_agree();
     let someone = others >= 1 || asker;
     let another = others >= 1 || (asker && q.members <= 1);
-    let two = others >= 2 || (others >= 1 && (typed || q.members <= 2)) || (asker && q.members <= 1);
+    let person = q.kind == Kind::Person;
+    let two = others >= 2 || (others >= 1 && (person || q.members <= 2)) || (asker && q.members <= 1);
     [
         ("tenancy.wall", q.tenant != q.resource_tenant),
         ("switches.off", acting && q.switched_off),
@@ -56,12 +56,11 @@ fn forbids(q: &Question) -> Vec<&'static str> {
         ("switches.system", acting && (q.kind == Kind::System || q.origin == Origin::System)),
         ("taint.risk", acting && q.integrity == Integrity::Untrusted && q.risk >= Risk(2) && !someone),
         ("taint.sources", acting && !q.sources_may && !someone),
-        ("approvals.proposal", acting && proposed && !someone),
+        ("approvals.yes", acting && !someone),
         ("approvals.agent_never", acting && proposed && q.risk >= Risk(4)),
-        ("approvals.schedule", acting && q.origin == Origin::Schedule && q.risk >= Risk(2) && !someone),
         ("approvals.destroy", acting && q.effect == Effect::Destroy && !another),
         ("approvals.two_people", acting && q.risk >= Risk(3) && !two),
-        ("approvals.blast", acting && q.blast_percent > 50 && !typed && !another),
+        ("approvals.blast", acting && q.blast_percent > 50 && q.role < Some(Role::Operator) && !another),
     ]
     .into_iter()
     .filter_map(|(id, hit)| hit.then_some(id))
@@ -73,7 +72,7 @@ fn permits(q: &Question) -> Vec<&'static str> {
     let typed = |least: Role| person(least) && matches!(q.origin, Origin::Api | Origin::Cli);
     let release = person(Role::Developer) && q.risk <= Risk(2);
     let remediator = q.kind == Kind::Remediator && q.role >= Some(Role::Operator);
-    let repairs = remediator && q.risk <= Risk(2) && matches!(q.origin, Origin::Agent | Origin::Alert);
+    let repairs = remediator && q.risk <= Risk(2);
     let word = q.verb.id();
     let is = |words: &[&str]| words.contains(&word.as_str());
     let reading = word.starts_with("observe_") && !is(&["observe_audit", "observe_people"]);
@@ -103,6 +102,7 @@ fn permits(q: &Question) -> Vec<&'static str> {
         ("remediator.repair", repairs && (leaves_nothing || (mends && q.reversible))),
         ("govern.converse", is(&["converse"]) && person(Role::Viewer)),
         ("govern.raise_alert", is(&["raise_alert"]) && (q.kind != Kind::Person || q.role >= Some(Role::Developer))),
+        ("govern.ingest", is(&["ingest_logs"]) && (q.kind != Kind::Person || q.role >= Some(Role::Developer))),
         ("govern.approve", is(&["approve"]) && typed(Role::Developer)),
         ("govern.switch", is(&["set_switch"]) && typed(Role::Operator)),
         ("govern.people", is(&["manage_people"]) && typed(Role::Admin)),

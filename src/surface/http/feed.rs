@@ -31,8 +31,8 @@ pub(super) async fn events(
     Query(cursor): Query<Cursor>,
 ) -> Result<Json<Value>, Problem> {
     let limit = cursor.limit.unwrap_or(100).clamp(1, PAGE_EVENTS_MAX);
-    let events = s.engine.feed(&cx, cursor.after, limit).await?;
-    Ok(Json(json!({"events": events, "head": *s.engine.head().borrow()})))
+    let page = s.engine.feed(&cx, cursor.after, limit).await?;
+    Ok(Json(json!({"events": page.events, "cursor": page.cursor, "end": page.end, "head": *s.engine.head().borrow()})))
 }
 
 pub(super) async fn feed(
@@ -55,12 +55,12 @@ async fn follow(mut socket: WebSocket, engine: Arc<Engine>, cx: CallContext, mut
     loop {
         loop {
             let page = engine.feed(&cx, after, PAGE_EVENTS_MAX).await.map_err(|fault| fault.to_string())?;
-            for event in &page {
-                after = event.seq;
+            for event in &page.events {
                 let text = serde_json::to_string(event).map_err(|error| error.to_string())?;
                 send(&mut socket, text).await?;
             }
-            if page.len() < PAGE_EVENTS_MAX {
+            after = page.cursor;
+            if page.end {
                 break;
             }
         }

@@ -1,0 +1,255 @@
+//! An engine over memory twins with the real policy set: fast, deterministic, and able to lose its process
+//! after any event.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use async_trait::async_trait;
+use opsward_cedar::CedarPolicy;
+use opsward_domain::action::Action;
+use opsward_domain::context::{CallContext, Origin};
+use opsward_domain::event::{Event, NewEvent, StreamKind, StreamName};
+use opsward_domain::fault::Fault;
+use opsward_domain::name::{Subject, Tenant, Workspace};
+use opsward_domain::principal::Role;
+use opsward_domain::seal::GateSeal;
+use opsward_engine::facade::Engine;
+use opsward_engine::parts::{Limits, Parts, system_context};
+use opsward_engine::start::Options;
+use opsward_ports::clock::{Clock, CountingEntropy, SystemClock};
+use opsward_ports::journal::memory::MemoryJournal;
+use opsward_ports::journal::{Appended, Error, Journal, Verified};
+use opsward_ports::logs::memory::MemoryLogs;
+use opsward_ports::model::Model;
+use opsward_ports::provider::memory::MemoryProvider;
+use opsward_ports::runner::{self, Attestation, Observer, Probe, Program, Runner};
+use opsward_ports::series::memory::MemorySeries;
+use opsward_ports::telemetry::memory::MemoryTelemetry;
+use serde_json::{Value, json};
+use tokio::sync::watch;
+
+/// A journal whose process dies after a number of appends: from then on nothing is written or read.
+pub(crate) struct Dying {
+    inner: Arc<MemoryJournal>,
+    appends_left: AtomicU64,
+}
+
+impl Dying {
+    fn gone() -> Error {
+        Error::Unavailable { detail: "the process is gone".into(), hint: String::new() }
+    }
+    /// True once the process is gone.
+    pub(crate) fn dead(&self) -> bool {
+        self.appends_left.load(Ordering::SeqCst) == 0
+    }
+    fn alive(&self) -> Result<(), Error> {
+        if self.dead() { Err(Self::gone()) } else { Ok(()) }
+    }
+}
+
+#[async_trait]
+impl Journal for Dying {
+    async fn append(&self, cx: &CallContext, stream: &StreamName, expected: u64, events: Vec<NewEvent>) -> Result<Appended, Error> {
+        self.alive()?;
+        let done = self.inner.append(cx, stream, expected, events).await?;
+        self.appends_left.fetch_sub(1, Ordering::SeqCst);
+        Ok(done)
+    }
+    async fn read(&self, cx: &CallContext, stream: &StreamName, after: u64, limit: usize) -> Result<Vec<Event>, Error> {
+        self.alive()?;
+        self.inner.read(cx, stream, after, limit).await
+    }
+    async fn feed(&self, cx: &CallContext, after: u64, limit: usize) -> Result<Vec<Event>, Error> {
+        self.alive()?;
+        self.inner.feed(cx, after, limit).await
+    }
+    async fn streams(&self, cx: &CallContext, kind: StreamKind, limit: usize) -> Result<Vec<(StreamName, u64)>, Error> {
+        self.alive()?;
+        self.inner.streams(cx, kind, limit).await
+    }
+    fn head(&self) -> watch::Receiver<u64> {
+        self.inner.head()
+    }
+    async fn verify(&self, from_seq: u64) -> Result<Verified, Error> {
+        self.inner.verify(from_seq).await
+    }
+    async fn put_blob(&self, cx: &CallContext, bytes: &[u8]) -> Result<String, Error> {
+        self.inner.put_blob(cx, bytes).await
+    }
+    async fn get_blob(&self, cx: &CallContext, digest: &str) -> Result<Option<Vec<u8>>, Error> {
+        self.inner.get_blob(cx, digest).await
+    }
+}
+
+/// Runs nothing; its self-test says what a test wants.
+struct Idle(bool);
+
+#[async_trait]
+impl Runner for Idle {
+    async fn run(&self, _program: Program, _observer: Arc<dyn Observer>) -> Result<Value, runner::Error> {
+        Err(runner::Error::Unavailable("this world has no workers".into()))
+    }
+    fn attestation(&self) -> Attestation {
+        Attestation { probes: vec![Probe { name: "socket".into(), held: self.0, detail: String::new() }] }
+    }
+}
+
+/// What outlives a process: the record, the platform, time.
+#[derive(Clone)]
+pub(crate) struct World {
+    pub(crate) journal: Arc<MemoryJournal>,
+    pub(crate) provider: Arc<MemoryProvider>,
+    clock: Arc<dyn Clock>,
+    entropy: Arc<CountingEntropy>,
+    pub(crate) attested: bool,
+    pub(crate) observe_only: bool,
+    pub(crate) model: Option<Arc<dyn Model>>,
+}
+
+pub(crate) const APPENDS_FOR_EVER: u64 = u64::MAX / 2;
+
+impl World {
+    pub(crate) fn new() -> Self {
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+        Self {
+            journal: Arc::new(MemoryJournal::default()),
+            provider: Arc::new(MemoryProvider::new(clock.clone())),
+            clock,
+            entropy: Arc::default(),
+            attested: true,
+            observe_only: false,
+            model: None,
+        }
+    }
+
+    /// A process over this world that dies after `appends`.
+    pub(crate) async fn process(&self, appends: u64) -> (Arc<Engine>, Arc<Dying>) {
+        let journal = Arc::new(Dying { inner: self.journal.clone(), appends_left: AtomicU64::new(APPENDS_FOR_EVER) });
+        let parts = Parts {
+            journal: journal.clone(),
+            provider: self.provider.clone(),
+            telemetry: Arc::new(MemoryTelemetry::default()),
+            logs: Arc::new(MemoryLogs::new()),
+            series: Arc::new(MemorySeries::new()),
+            policy: Arc::new(CedarPolicy::defaults().unwrap()),
+            runner: Arc::new(Idle(self.attested)),
+            model: self.model.clone(),
+            clock: self.clock.clone(),
+            entropy: self.entropy.clone(),
+            limits: Limits::default(),
+        };
+        let options = Options {
+            seal: GateSeal::forge(),
+            toolbox: opsward::embedded::toolbox().unwrap(),
+            prompts: BTreeMap::new(),
+            observe_only: self.observe_only,
+            outside_switch: Arc::new(|| false),
+        };
+        let engine = Engine::compose(parts, options).await.unwrap();
+        engine.catch_up().await.unwrap();
+        journal.appends_left.store(appends, Ordering::SeqCst);
+        (engine, journal)
+    }
+
+    /// A living process with an owner, an operator, a developer and a viewer.
+    pub(crate) async fn peopled(&self) -> Arc<Engine> {
+        let (engine, _) = self.process(APPENDS_FOR_EVER).await;
+        let people = &engine.setup.people;
+        people.found(&tenant(), &subject("owner")).await.unwrap();
+        let cx = cx(&engine, "owner", Origin::Api);
+        for (name, role) in [("olga", Role::Operator), ("dan", Role::Developer), ("vera", Role::Viewer), ("adam", Role::Admin), ("owen", Role::Owner)] {
+            people.add(&cx, &subject(name)).await.unwrap();
+            people.set_role(&cx, &subject(name), None, Some(role)).await.unwrap();
+        }
+        engine
+    }
+}
+
+pub(crate) fn tenant() -> Tenant {
+    Tenant::parse("acme").unwrap()
+}
+
+pub(crate) fn shop() -> Workspace {
+    Workspace::parse("shop").unwrap()
+}
+
+pub(crate) fn subject(name: &str) -> Subject {
+    Subject::parse(name).unwrap()
+}
+
+/// Somebody of the tenant with the rights of this moment.
+pub(crate) fn cx(engine: &Engine, name: &str, origin: Origin) -> CallContext {
+    CallContext::new(engine.setup.people.principal(&tenant(), &subject(name)).unwrap(), origin)
+}
+
+pub(crate) fn system() -> CallContext {
+    system_context(&tenant()).unwrap()
+}
+
+pub(crate) fn action(value: Value) -> Action {
+    serde_json::from_value(value).unwrap()
+}
+
+pub(crate) fn spec(version: &str, replicas: u32) -> Value {
+    json!({"version": version, "command": ["/bin/true"], "replicas": replicas, "limits": {"memory_bytes": 16_777_216}})
+}
+
+/// Does one action for the owner and another owner's yes where one is needed; panics unless it succeeds.
+pub(crate) async fn must(engine: &Arc<Engine>, value: Value) {
+    let status = done(engine, "owner", &["owner", "owen", "adam"], value.clone()).await;
+    assert_eq!(status, "succeeded", "{value}");
+}
+
+/// Asks as `asker`, lets `approvers` say yes in order until it is settled; the final status word.
+pub(crate) async fn done(engine: &Arc<Engine>, asker: &str, approvers: &[&str], value: Value) -> &'static str {
+    use opsward_surface::view;
+    let asking = cx(engine, asker, Origin::Api);
+    let stream = engine.act(&asking, &shop(), action(value), "test").await.unwrap();
+    for name in approvers {
+        let state = engine.settle(&system(), &stream, 10_000, view::settled).await.unwrap();
+        if view::status(&state) != "awaiting_approval" {
+            break;
+        }
+        let id = state.plans.last().unwrap().approval.as_ref().unwrap().request.id.clone();
+        let _: Result<StreamName, Fault> = engine.approve(&cx(engine, name, Origin::Api), &id).await;
+    }
+    let state = engine.settle(&system(), &stream, 10_000, view::settled).await.unwrap();
+    view::status(&state)
+}
+
+/// The shop: a workspace, a volume, a workload with two revisions, a function and a backup.
+pub(crate) async fn furnish(engine: &Arc<Engine>) {
+    must(engine, json!({"kind": "create_workspace", "memory_bytes_max": 1_073_741_824u64})).await;
+    must(engine, json!({"kind": "create_volume", "volume": "orders", "size_bytes": 1_000_000})).await;
+    must(engine, json!({"kind": "deploy_workload", "workload": "web", "spec": spec("1.0", 2)})).await;
+    must(engine, json!({"kind": "deploy_workload", "workload": "web", "spec": spec("1.1", 2)})).await;
+    must(engine, json!({"kind": "deploy_function", "function": "hello", "source": {"runtime": "javascript", "text": "export default () => 1"}, "timeout_ms": 1000, "memory_bytes_max": 16_777_216})).await;
+    must(engine, json!({"kind": "create_backup", "backup": "first", "volumes": ["orders"]})).await;
+}
+
+/// One action of every kind that fits the furnished shop.
+pub(crate) fn every_action() -> Vec<Value> {
+    vec![
+        json!({"kind": "create_workspace", "memory_bytes_max": 1_073_741_824u64}),
+        json!({"kind": "delete_workspace"}),
+        json!({"kind": "deploy_workload", "workload": "web", "spec": spec("1.2", 2)}),
+        json!({"kind": "set_environment", "workload": "web", "set": {"A": "1"}}),
+        json!({"kind": "scale_workload", "workload": "web", "replicas": 3}),
+        json!({"kind": "restart_workload", "workload": "web"}),
+        json!({"kind": "rollback_workload", "workload": "web", "revision": 1}),
+        json!({"kind": "set_limits", "workload": "web", "limits": {"memory_bytes": 33_554_432}}),
+        json!({"kind": "delete_workload", "workload": "web"}),
+        json!({"kind": "deploy_function", "function": "hello", "source": {"runtime": "javascript", "text": "export default () => 2"}, "timeout_ms": 1000, "memory_bytes_max": 16_777_216}),
+        json!({"kind": "activate_function", "function": "hello", "version": 1}),
+        json!({"kind": "invoke_function", "function": "hello", "input": null}),
+        json!({"kind": "delete_function", "function": "hello"}),
+        json!({"kind": "create_backup", "backup": "second", "volumes": ["orders"]}),
+        json!({"kind": "restore_backup", "backup": "first", "volume": "orders", "into": "orders-old"}),
+        json!({"kind": "verify_backup", "backup": "first"}),
+        json!({"kind": "delete_backup", "backup": "first"}),
+        json!({"kind": "create_volume", "volume": "media", "size_bytes": 1_000_000}),
+        json!({"kind": "resize_volume", "volume": "orders", "size_bytes": 2_000_000}),
+        json!({"kind": "delete_volume", "volume": "orders"}),
+    ]
+}
