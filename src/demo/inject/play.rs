@@ -97,7 +97,7 @@ impl Player {
             }
             Move::Stray { count } => self.stray(count)?,
             Move::Freeze { .. } | Move::Starve { .. } | Move::Kill { .. } => self.disturb(next)?,
-            Move::Fill { workload, volume_bytes, share } => self.fill(&workload, volume_bytes, share)?,
+            Move::Fill { workload, bytes } => self.fill(&workload, bytes)?,
             Move::Sweep { workload } => {
                 told(format!("{workload}: forgotten file removed"));
                 fs::remove_file(self.left_over(&workload)?).map_err(|cause| format!("remove file: {cause}"))?;
@@ -142,15 +142,11 @@ impl Player {
         Ok(PathBuf::from(processes::variable(&self.api, workload, "DATA_DIR")?).join(LEFT_OVER))
     }
 
-    fn fill(&self, workload: &str, volume_bytes: u64, share: f64) -> Result<(), String> {
-        told(format!("{workload}: somebody leaves a file, {:.0} % used", share * 100.0));
+    fn fill(&self, workload: &str, bytes: u64) -> Result<(), String> {
+        told(format!("{workload}: somebody leaves a file of {} KiB", bytes / 1024));
         let path = self.left_over(workload)?;
-        let folder = path.parent().ok_or("data folder has no parent")?;
-        let found = fs::read_dir(folder).map_err(|cause| format!("data folder: {cause}"))?;
-        let used: u64 = found.flatten().map(|entry| entry.metadata().map_or(0, |meta| meta.len())).sum();
-        let mut missing = ((volume_bytes as f64 * share) as u64).saturating_sub(used);
         let mut file = fs::File::create(&path).map_err(|cause| format!("create file: {cause}"))?;
-        let block = [b'0'; 64 * 1024];
+        let (block, mut missing) = ([b'0'; 64 * 1024], bytes);
         while missing > 0 {
             let size = missing.min(block.len() as u64);
             file.write_all(&block[..size as usize]).map_err(|cause| format!("write file: {cause}"))?;

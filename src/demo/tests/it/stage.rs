@@ -15,9 +15,10 @@ use std::time::{Duration, Instant};
 
 const SAMPLE: usize = 130;
 const BASELINE: usize = 200;
+const BASELINES: usize = 4;
 const LINE_WITHIN: Duration = Duration::from_secs(30);
 /// How long an incident may take to show, and a repair to work.
-const SHOWS_WITHIN: Duration = Duration::from_secs(45);
+const SHOWS_WITHIN: Duration = Duration::from_secs(60);
 
 struct Stage {
     platform: Arc<Platform>,
@@ -31,14 +32,30 @@ struct Stage {
 }
 
 pub(crate) fn perform(name: &str, seed: u64, pace: f64, shown: bool) -> Result<String, String> {
-    let (mut stage, baseline) = Stage::boot(seed, shown)?;
-    let outcome = stage.acts(name, seed, pace, &baseline);
+    let mut stage = Stage::boot(seed, shown)?;
+    let outcome = stage.acts(name, seed, pace);
     stage.platform.end();
     outcome
 }
 
+/// A baseline of a quiet moment; a machine that builds something else may need a few.
+fn calibrated(client: &mut Role<ClientLine>) -> Result<(), String> {
+    let mut last = Quality::default();
+    for _ in 0..BASELINES {
+        client.say(&format!("calibrate {BASELINE}"));
+        last = client.find(LINE_WITHIN, |line| match line {
+            ClientLine::Baseline { quality, .. } => Some(quality),
+            _ => None,
+        })?;
+        if last.success_ratio >= 0.99 {
+            return Ok(());
+        }
+    }
+    Err(format!("the shop is not healthy by itself: {last:?}"))
+}
+
 impl Stage {
-    fn boot(seed: u64, shown: bool) -> Result<(Self, Quality), String> {
+    fn boot(seed: u64, shown: bool) -> Result<Self, String> {
         let external = Role::start(&["__demo-external", "--seed", &seed.to_string()], shown);
         let (listen, control) = external.find(LINE_WITHIN, |line| match line {
             ExternalLine::External { listen, control } => Some((listen, control)),
@@ -69,24 +86,15 @@ impl Stage {
             &SAMPLE.to_string(),
         ];
         let mut client = Role::start(&client_args, shown);
-        client.say(&format!("calibrate {BASELINE}"));
-        let baseline = client.find(LINE_WITHIN, |line| match line {
-            ClientLine::Baseline { quality, .. } => Some(quality),
-            _ => None,
-        })?;
+        calibrated(&mut client)?;
         let mut token = tempfile::NamedTempFile::new().unwrap();
         token.write_all(TOKEN.as_bytes()).unwrap();
         let token_path = token.path().display().to_string();
         let interface = Interface::start(&platform);
-        let stage =
-            Self { platform, interface, control, client, shown, _external: external, _token: token, token_path };
-        Ok((stage, baseline))
+        Ok(Self { platform, interface, control, client, shown, _external: external, _token: token, token_path })
     }
 
-    fn acts(&mut self, name: &str, seed: u64, pace: f64, baseline: &Quality) -> Result<String, String> {
-        if baseline.success_ratio < 0.99 {
-            return Err(format!("the shop is not healthy by itself: {baseline:?}"));
-        }
+    fn acts(&mut self, name: &str, seed: u64, pace: f64) -> Result<String, String> {
         let began = Instant::now();
         let (twin, player) = self.play(name, seed, pace, true)?;
         player.finish();
