@@ -15,9 +15,11 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle, sleep};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 const EXTERNAL_TIMEOUT: Duration = Duration::from_secs(3);
+/// How soon a wait notices that nobody drives this any more.
+const WAIT_STEP: Duration = Duration::from_millis(100);
 const STRAY_PAUSE: Duration = Duration::from_millis(60);
 const STRAY_PATHS: [&str; 4] = ["/wp-login.php", "/.env", "/products", "/admin/config.json"];
 /// Name of a file that somebody forgot.
@@ -53,6 +55,9 @@ impl Player {
             ended.store(true, Ordering::SeqCst);
         });
         for next in moves {
+            if self.ended.load(Ordering::SeqCst) {
+                break;
+            }
             if !matches!(next, Move::Wait { .. } | Move::Cause) {
                 self.moved_at_ms = clock::now_ms();
             }
@@ -68,7 +73,7 @@ impl Player {
 
     fn step(&mut self, next: Move) -> Result<(), String> {
         match next {
-            Move::Wait { ms } => sleep(Duration::from_millis(ms)),
+            Move::Wait { ms } => self.wait(Duration::from_millis(ms)),
             Move::Cause => {
                 self.truth.cause_at_ms = self.moved_at_ms;
                 crate::tell(&InjectorLine::Truth(self.truth.clone()));
@@ -104,6 +109,13 @@ impl Player {
             }
         }
         Ok(())
+    }
+
+    fn wait(&self, span: Duration) {
+        let until = Instant::now() + span;
+        while Instant::now() < until && !self.ended.load(Ordering::SeqCst) {
+            sleep(until.saturating_duration_since(Instant::now()).min(WAIT_STEP));
+        }
     }
 
     fn disturb(&mut self, next: Move) -> Result<(), String> {
