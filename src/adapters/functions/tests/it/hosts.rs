@@ -38,7 +38,7 @@ async fn every_thread_is_jailed() {
     let host = with(wasm(WASI_ECHO)).await;
     invoke(&host, call("x")).await;
     let isolation = host.isolation().await.expect("host runs");
-    assert!(isolation.syscalls <= 25, "{isolation:?}");
+    assert!(isolation.syscalls <= 18, "{isolation:?}");
     let folder = format!("/proc/{}/task", pid(&host).await.as_raw_nonzero());
     let threads: Vec<_> = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
     assert!(threads.len() >= 4 + 3, "{threads:?}");
