@@ -123,8 +123,7 @@ mod tests {
         let mut display = Display::new(Some(sink), calls);
         pieces.iter().for_each(|piece| display.push(piece));
         display.finish(text);
-        let seen = seen.lock().unwrap().clone();
-        seen
+        seen.lock().unwrap().clone()
     }
 
     #[test]
