@@ -10,7 +10,7 @@ use crate::rng::Rng;
 use crate::service::option;
 use std::io::BufRead;
 use std::process::ExitCode;
-use std::sync::mpsc::{Receiver, Sender, SyncSender, TrySendError, channel, sync_channel};
+use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -21,6 +21,8 @@ use view::{Sample, View};
 const SENDERS: usize = 96;
 /// Requests that may wait for a sender; beyond it a request has failed.
 const WAITING_MAX: usize = 512;
+/// Answers that wait for the judge.
+const EVENTS_MAX: usize = 8192;
 const STACK_BYTES: usize = 160 * 1024;
 /// Patience of a shopper.
 const PATIENCE: Duration = Duration::from_millis(2500);
@@ -44,7 +46,7 @@ pub(crate) fn main(args: &[String]) -> ExitCode {
         buy: number("--buy", 0.3),
         search: number("--search", 0.15),
     }));
-    let (events, judge) = channel();
+    let (events, judge) = sync_channel(EVENTS_MAX);
     let (requests, queue) = sync_channel(WAITING_MAX);
     let queue = Arc::new(Mutex::new(queue));
     for _ in 0..SENDERS {
@@ -73,7 +75,7 @@ pub(crate) fn main(args: &[String]) -> ExitCode {
 }
 
 /// Open loop: requests start when they are due, whatever became of the earlier ones.
-fn arrive(mut rng: Rng, mix: &Mutex<Mix>, requests: &SyncSender<Request>, failed: &Sender<Event>) {
+fn arrive(mut rng: Rng, mix: &Mutex<Mix>, requests: &SyncSender<Request>, failed: &SyncSender<Event>) {
     let mut due = Instant::now();
     loop {
         let now = mix.lock().unwrap_or_else(PoisonError::into_inner).clone();
@@ -93,7 +95,7 @@ fn arrive(mut rng: Rng, mix: &Mutex<Mix>, requests: &SyncSender<Request>, failed
     }
 }
 
-fn send(queue: &Mutex<Receiver<Request>>, events: &Sender<Event>, target: &str) {
+fn send(queue: &Mutex<Receiver<Request>>, events: &SyncSender<Event>, target: &str) {
     loop {
         let next = queue.lock().unwrap_or_else(PoisonError::into_inner).recv();
         let Ok(request) = next else { return };

@@ -5,7 +5,7 @@ use crate::http;
 use crate::rng::Rng;
 use crate::service::option;
 use serde_json::json;
-use std::io::{self, BufRead, BufReader, Write};
+use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -68,6 +68,7 @@ impl Network {
 }
 
 /// `--listen H:P --control H:P --seed N`; says both addresses in one line of JSON.
+/// Ends when standard input does.
 pub(crate) fn main(args: &[String]) -> ExitCode {
     let seed = option(args, "--seed").and_then(|text| text.parse().ok()).unwrap_or(1);
     let bind = |name| {
@@ -87,6 +88,11 @@ pub(crate) fn main(args: &[String]) -> ExitCode {
         changed: Condvar::new(),
         rng: Mutex::new(Rng::new(seed, "external")),
         open: AtomicUsize::new(0),
+    });
+    thread::spawn(|| {
+        // Content does not matter, only the end of it: nobody drives this any more.
+        let _ = io::stdin().lock().read_to_end(&mut Vec::new());
+        std::process::exit(0);
     });
     let commands = Arc::clone(&network);
     thread::spawn(move || {

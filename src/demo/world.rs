@@ -85,7 +85,7 @@ impl World {
             fraud_ms: rng.range(19.0, 25.0),
             cache_ttl_s: rng.whole(90, 180),
             record_bytes: rng.whole(3, 5) as usize * 1024,
-            retention_kb: rng.whole(1500, 2200),
+            retention_kb: rng.whole(400, 700),
             volume_bytes: rng.whole(5, 7) * 1024 * 1024,
             payments_tcp_health: rng.chance(0.5),
             objectives_inside: rng.chance(0.5),

@@ -4,6 +4,10 @@
 //! streamed pieces are for display only; the key is held by reference and never appears in an error;
 //! dropping the future cancels the request.
 
+#[cfg(feature = "conformance")]
+pub mod conformance;
+pub mod scripted;
+
 use std::sync::Arc;
 
 use async_trait::async_trait;

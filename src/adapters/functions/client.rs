@@ -39,19 +39,20 @@ struct Inner {
     launch: Launch,
     process: tokio::sync::Mutex<Option<Arc<Process>>>,
     sources: Mutex<HashMap<Name, Source>>,
-    turns: Semaphore,
+    turns: Arc<Semaphore>,
     in_flight: AtomicUsize,
     restarts: AtomicU64,
 }
 
 impl FunctionHost {
-    /// Starts a host: `exe` is this program, `args` enter its role (`["__functions"]`). Needs a tokio runtime.
+    /// Starts a host: `exe` is this program (`/proc/self/exe` stays right when the file is replaced), `args` enter its
+    /// role (`["__functions"]`). Needs a tokio runtime, here and in every other call.
     ///
     /// # Errors
     /// [`Error::Invalid`] for options out of bounds; [`Error::Start`] when it does not come up or a layer of its jail fails.
     pub async fn spawn(exe: impl Into<PathBuf>, args: &[String], options: Options) -> Result<Self> {
         options.check()?;
-        let turns = Semaphore::new(options.concurrency);
+        let turns = Arc::new(Semaphore::new(options.concurrency));
         let launch = Launch { exe: exe.into(), args: args.to_vec(), options };
         let process = Process::start(&launch).await?;
         Ok(Self(Arc::new(Inner {
@@ -68,7 +69,8 @@ impl FunctionHost {
     /// loading the same key and version again replaces it, when the new source is good.
     ///
     /// # Errors
-    /// [`Error::Source`] says what is wrong with it; [`Error::LoadTimedOut`], [`Error::Full`], [`Error::Start`], [`Error::Lost`].
+    /// [`Error::Source`] says what is wrong with it; [`Error::LoadTimedOut`], [`Error::Full`], [`Error::Start`],
+    /// [`Error::Lost`].
     pub async fn load(&self, key: &str, version: &str, source: Source) -> Result<LoadReport> {
         let name = name(key, version)?;
         if source.bytes().len() > MAX_SOURCE_BYTES {
@@ -80,10 +82,14 @@ impl FunctionHost {
         if loaded >= MAX_LOADED && !self.0.sources().contains_key(&name) {
             return Err(Error::Full { loaded });
         }
-        let process = self.0.running().await?;
-        let report = self.0.load_into(&process, &name, &source).await?;
-        self.0.sources().insert(name, source);
-        Ok(report)
+        let inner = Arc::clone(&self.0);
+        to_its_end(async move {
+            let process = inner.running().await?;
+            let report = inner.load_into(&process, &name, &source).await?;
+            inner.sources().insert(name, source);
+            Ok(report)
+        })
+        .await
     }
 
     /// Forgets a function; false when it was not loaded. Invocations that run already end normally.
@@ -93,17 +99,26 @@ impl FunctionHost {
     pub async fn unload(&self, key: &str, version: &str) -> Result<bool> {
         let name = name(key, version)?;
         let known = self.0.sources().remove(&name).is_some();
-        let process = self.0.process.lock().await.clone();
-        if let Some(process) = process.filter(|process| process.is_alive()) {
-            process.forget(&name);
-            // A host that is gone has forgotten it anyway.
-            let wait = Duration::from_millis(self.0.launch.options.grace_ms);
-            let _gone = process.ask(name, Ask::Unload, &[], wait).await;
-        }
-        Ok(known)
+        let inner = Arc::clone(&self.0);
+        to_its_end(async move {
+            let process = inner.process.lock().await.clone();
+            if let Some(process) = process.filter(|process| process.is_alive()) {
+                process.forget(&name);
+                let wait = Duration::from_millis(inner.launch.options.start_timeout_ms);
+                // A host that is gone has forgotten it anyway; one that does not even answer this is no good.
+                if let Ok(None) = process.ask(name, Ask::Unload, &[], wait).await {
+                    process.kill().await;
+                }
+            }
+            Ok(known)
+        })
+        .await
     }
 
     /// Calls a function once. What the function does wrong is in the outcome, not an error.
+    ///
+    /// Dropping the returned future while the call waits for its turn takes it back; once it runs, it runs to its
+    /// end or its time limit.
     ///
     /// # Errors
     /// [`Error::Unknown`], [`Error::Overloaded`] and [`Error::Invalid`]: it did not run. [`Error::Lost`]: the host
@@ -111,16 +126,22 @@ impl FunctionHost {
     pub async fn invoke(&self, key: &str, version: &str, invocation: Invocation) -> Result<InvocationOutcome> {
         let name = name(key, version)?;
         let bounds = self.0.bounds(&invocation)?;
-        let source = self.0.sources().get(&name).cloned();
-        let source = source.ok_or_else(|| Error::Unknown { key: key.to_owned(), version: version.to_owned() })?;
-        let _here = InFlight::enter(&self.0)?;
-        let _turn =
-            self.0.turns.acquire().await.map_err(|_| Error::Lost { detail: "the host was stopped".to_owned() })?;
-        let process = self.0.running().await?;
-        if !process.knows(&name) {
-            self.0.load_into(&process, &name, &source).await?;
+        let unknown = || Error::Unknown { key: key.to_owned(), version: version.to_owned() };
+        if !self.0.sources().contains_key(&name) {
+            return Err(unknown());
         }
-        self.0.call(&process, name, bounds, &invocation.input).await
+        let here = InFlight::enter(&self.0)?;
+        let turn = Arc::clone(&self.0.turns).acquire_owned().await.map_err(|_| stopped())?;
+        let source = self.0.sources().get(&name).cloned().ok_or_else(unknown)?;
+        to_its_end(async move {
+            let (inner, _turn) = (&here.0, turn);
+            let process = inner.running().await?;
+            if !process.knows(&name) {
+                inner.load_into(&process, &name, &source).await?;
+            }
+            inner.call(&process, name, bounds, &invocation.input).await
+        })
+        .await
     }
 
     /// Which layers of the jail hold; none while the host is down.
@@ -160,7 +181,7 @@ impl Inner {
             return Ok(Arc::clone(process));
         }
         if self.turns.is_closed() {
-            return Err(Error::Lost { detail: "the host was stopped".to_owned() });
+            return Err(stopped());
         }
         let process = Arc::new(Process::start(&self.launch).await?);
         self.restarts.fetch_add(1, Ordering::Relaxed);
@@ -223,13 +244,13 @@ impl Inner {
 }
 
 /// Counts an invocation from when it is asked for to its end.
-struct InFlight<'a>(&'a AtomicUsize);
+struct InFlight(Arc<Inner>);
 
-impl<'a> InFlight<'a> {
-    fn enter(inner: &'a Inner) -> Result<Self> {
+impl InFlight {
+    fn enter(inner: &Arc<Inner>) -> Result<Self> {
         let options = &inner.launch.options;
         let before = inner.in_flight.fetch_add(1, Ordering::SeqCst);
-        let here = Self(&inner.in_flight);
+        let here = Self(Arc::clone(inner));
         if before >= options.concurrency.saturating_add(options.queue_max) {
             return Err(Error::Overloaded { waiting: before.saturating_sub(options.concurrency) });
         }
@@ -237,10 +258,20 @@ impl<'a> InFlight<'a> {
     }
 }
 
-impl Drop for InFlight<'_> {
+impl Drop for InFlight {
     fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::SeqCst);
+        self.0.in_flight.fetch_sub(1, Ordering::SeqCst);
     }
+}
+
+/// Runs an exchange with the host to its end even when the caller goes away: half a frame would be the end of the
+/// host, and a function that nobody waits for must still be stopped when its time is up.
+async fn to_its_end<T: Send + 'static>(work: impl Future<Output = Result<T>> + Send + 'static) -> Result<T> {
+    tokio::spawn(work).await.unwrap_or_else(|_| Err(stopped()))
+}
+
+fn stopped() -> Error {
+    Error::Lost { detail: "the host was stopped".to_owned() }
 }
 
 fn name(key: &str, version: &str) -> Result<Name> {

@@ -33,6 +33,9 @@ pub(crate) fn is_uncertain(error: &sqlx::Error) -> bool {
 
 /// A failed statement.
 pub(crate) fn statement(error: &sqlx::Error) -> Error {
+    if matches!(error, sqlx::Error::PoolClosed) {
+        return closed();
+    }
     let text = message(error);
     let hint = match code(error) {
         // Why constraints too: only this program writes, in order; a refused row means that the file is not

@@ -54,8 +54,8 @@ impl SqliteJournal {
         self.check(0, self.trusted_seq).await
     }
 
-    /// Erases the body of entry `seq` for good: from the database and its log. The chain stays valid, and
-    /// who erased it, when and why stays on record. Erasing it again changes nothing. [`Error::NotFound`] if
+    /// Erases the body of entry `seq` for good: from the database, and from its log unless someone reads
+    /// just then, in which case it is written over later. The chain stays valid, and who erased it, when and why stays on record. Erasing it again changes nothing. [`Error::NotFound`] if
     /// there is no such entry in the caller's tenant; a System principal may erase in any.
     pub async fn erase(&self, cx: &CallContext, seq: u64, at_ms: AtMs, reason: &str) -> Result<(), Error> {
         if reason.is_empty() || reason.len() > REASON_BYTES_MAX {

@@ -138,10 +138,20 @@ impl Writer {
         raw_sql("COMMIT").execute(&mut self.conn).await?;
         self.shared.committed(durability);
         if erases {
-            // Why: until the log is emptied, the erased bytes are still in it.
-            raw_sql("PRAGMA wal_checkpoint(TRUNCATE)").execute(&mut self.conn).await?;
+            self.empty_log().await;
         }
         Ok(answers)
+    }
+
+    /// Empties the log, in which erased bytes still are. Only a warning if it cannot be done now: what was
+    /// committed stays committed, and the log is written over in any case.
+    async fn empty_log(&mut self) {
+        let done = sqlx::query_as::<_, (i64, i64, i64)>("PRAGMA wal_checkpoint(TRUNCATE)");
+        match done.fetch_one(&mut self.conn).await {
+            Ok((0, ..)) => {}
+            Ok(_) => tracing::warn!("the journal's log could not be emptied yet: it is being read"),
+            Err(error) => tracing::warn!(error = %failure::statement(&error), "the journal's log could not be emptied"),
+        }
     }
 
     async fn hold(&mut self, durability: Durability) -> Result<(), sqlx::Error> {

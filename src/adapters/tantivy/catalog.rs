@@ -5,10 +5,11 @@ use std::collections::HashMap;
 use std::fs::{self, File};
 use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use opsward_domain::fault::{Code, Fault};
 use opsward_domain::name::{Workload, Workspace};
+use opsward_ports::logs::text::{folded, words};
 use serde::{Deserialize, Serialize};
 
 use crate::memtable::variant;
@@ -37,9 +38,19 @@ pub(crate) struct Snapshot {
     pub(crate) shapes: HashMap<u64, Arc<Shape>>,
     /// Number of shapes by template.
     pub(crate) templates: HashMap<u64, u8>,
+    words: OnceLock<Vec<ShapeWords>>,
 }
 
+/// A shape's number and the folded words of each of its literals.
+pub(crate) type ShapeWords = (u64, Vec<Vec<String>>);
+
 impl Snapshot {
+    /// The words of every shape, made when they are first asked for.
+    pub(crate) fn words(&self) -> &[ShapeWords] {
+        let of = |shape: &Shape| shape.literals.iter().map(|l| words(l).map(folded).collect()).collect();
+        self.words.get_or_init(|| self.shapes.iter().map(|(variant, shape)| (*variant, of(shape))).collect())
+    }
+
     /// A template's text now.
     pub(crate) fn text(&self, template: u64) -> String {
         let last = self.templates.get(&template).and_then(|shapes| self.shapes.get(&variant(template, shapes - 1)));

@@ -30,8 +30,8 @@ use crate::wire::{failed, sync_dir};
 
 /// Lines of a block: the grain at which time is looked at.
 const BLOCK_LINES: u32 = 65_536;
-/// Memory Tantivy may use while a partition is written.
-const WRITE_BYTES: usize = 64 << 20;
+/// Tantivy sizes its first tables by this while a partition is written; it holds them only meanwhile.
+const WRITE_BYTES: usize = 15 << 20;
 /// Blocks of stored parameters kept unpacked while hits are read.
 const STORE_BLOCKS: usize = 8;
 const TOKENIZER: &str = "words";

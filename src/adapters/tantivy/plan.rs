@@ -11,11 +11,10 @@ use std::sync::Arc;
 use opsward_domain::fault::Fault;
 use opsward_domain::telemetry::{Level, LogQuery};
 use opsward_domain::time::{AtMs, Window};
-use opsward_ports::logs::text::{TextFilter, folded, words};
+use opsward_ports::logs::text::TextFilter;
 
-use crate::catalog::Snapshot;
+use crate::catalog::{ShapeWords, Snapshot};
 use crate::memtable::{params, variant};
-use crate::template::shape::Shape;
 
 /// The stored code of a level.
 pub(crate) fn code(level: Option<Level>) -> u8 {
@@ -46,7 +45,7 @@ pub(crate) struct Term {
 }
 
 impl Term {
-    fn of(term: &[String], shapes: &[(u64, Vec<Vec<String>>)]) -> Self {
+    fn of(term: &[String], shapes: &[ShapeWords]) -> Self {
         let has = |literals: &[Vec<String>], phrase: &[String]| {
             literals.iter().any(|words| words.windows(phrase.len()).any(|window| window == phrase))
         };
@@ -102,12 +101,6 @@ impl Plan {
         let least = code(query.level_min);
         let fits = |code: u8| least <= 3 && code == 0 || code >= least;
         let levels: Vec<u8> = (0..=6).filter(|code| fits(*code)).collect();
-        let literals = |shape: &Arc<Shape>| shape.literals.iter().map(|l| words(l).map(folded).collect()).collect();
-        let shapes: Vec<(u64, Vec<Vec<String>>)> = if filter.is_empty() {
-            Vec::new()
-        } else {
-            names.shapes.iter().map(|(variant, shape)| (*variant, literals(shape))).collect()
-        };
         let template = query.template;
         let variants = template.map(|id| (0..shapes_of(id)).map(|shape| variant(id, shape)).collect());
         Ok(Some(Self {
@@ -117,7 +110,7 @@ impl Plan {
             levels: (levels.len() < 7).then_some(levels),
             template,
             variants: variants.unwrap_or_default(),
-            terms: filter.terms.iter().map(|term| Term::of(term, &shapes)).collect(),
+            terms: filter.terms.iter().map(|term| Term::of(term, names.words())).collect(),
             filter,
             admitted_places,
             names,

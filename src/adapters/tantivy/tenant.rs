@@ -7,7 +7,9 @@
 //! Locks are taken in the order of the fields.
 
 use std::fs::{self, File};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Duration;
 
@@ -88,6 +90,8 @@ pub(crate) struct Tenant {
     work: Mutex<Work>,
     worked: Condvar,
     spool: Spool,
+    /// Size of the catalog, for those who must not wait for its lock.
+    catalog_bytes: AtomicU64,
     /// Holds the store's directory while a thread of ours may still write.
     _lock: Arc<File>,
 }
@@ -112,6 +116,7 @@ impl Tenant {
         Ok(Self {
             dir: dir.to_owned(),
             options,
+            catalog_bytes: AtomicU64::new(catalog.bytes()),
             catalog: Mutex::new(catalog),
             manifest: Mutex::new(manifest),
             view: RwLock::new(view),
@@ -156,6 +161,7 @@ impl Tenant {
                 });
             }
             let names = catalog.save()?.then(|| Arc::new(catalog.snapshot()));
+            self.catalog_bytes.store(catalog.bytes(), Ordering::Relaxed);
             mark = Some(self.spool.append(self.read(|view| view.generation), &batch)?);
             self.change(|view| {
                 view.names = names.unwrap_or_else(|| Arc::clone(&view.names));
@@ -213,7 +219,13 @@ impl Tenant {
         }
         (work.running, work.fault) = (true, None);
         let tenant = Arc::clone(self);
-        let spawned = std::thread::Builder::new().name("logs-write".to_owned()).spawn(move || tenant.run());
+        let spawned = std::thread::Builder::new().name("logs-write".to_owned()).spawn(move || {
+            if catch_unwind(AssertUnwindSafe(|| tenant.run())).is_err() {
+                let mut work = lock(&tenant.work);
+                (work.running, work.fault) = (false, Some(Fault::internal("writing logs to a partition failed")));
+                tenant.worked.notify_all();
+            }
+        });
         spawned.map(drop).map_err(|error| {
             work.running = false;
             Fault::unavailable("the log store cannot start its writer").detail(error.to_string())
@@ -221,7 +233,7 @@ impl Tenant {
     }
 
     /// Writes and merges until there is nothing to do.
-    fn run(self: Arc<Self>) {
+    fn run(&self) {
         loop {
             let done = self.write_frozen().and_then(|wrote| if wrote { Ok(true) } else { self.merge_some() });
             let mut work = lock(&self.work);
@@ -312,7 +324,8 @@ impl Tenant {
         Ok(Plan::new(query, names, floor_ms)?.map(|plan| Reader { plan, sources }))
     }
 
-    /// Hides lines before `before_ms` and removes partitions that have no others; returns how many.
+    /// Hides lines before `before_ms` and removes partitions that have no others; returns how many. Older
+    /// lines that still come are outside retention: they stay hidden.
     pub(crate) fn expire(self: &Arc<Self>, before_ms: AtMs) -> Result<u64, Fault> {
         let mut catalog = lock(&self.catalog);
         let mut manifest = lock(&self.manifest);
@@ -353,6 +366,7 @@ impl Tenant {
             part.opened()?.templates(&mut used);
         }
         catalog.retain(|template| used.contains(&template))?;
+        self.catalog_bytes.store(catalog.bytes(), Ordering::Relaxed);
         let names = Arc::new(catalog.snapshot());
         self.change(|view| view.names = names);
         Ok(())
@@ -361,7 +375,7 @@ impl Tenant {
     /// Bytes on disk, without what is being written this moment.
     pub(crate) fn disk_bytes(&self) -> u64 {
         let parts: u64 = self.read(|view| view.parts.iter().map(|part| part.summary.bytes).sum());
-        parts + self.spool.bytes() + lock(&self.catalog).bytes()
+        parts + self.spool.bytes() + self.catalog_bytes.load(Ordering::Relaxed)
     }
 
     /// Bytes of lines in memory that are not being written.

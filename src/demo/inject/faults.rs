@@ -34,7 +34,7 @@ pub(crate) const INCIDENTS: [Incident; 12] = [
     },
     Incident {
         name: "memory-leak",
-        summary: "memory grows until the limit kills the process",
+        summary: "memory grows until the platform kills the process at its limit (a real kill)",
         fault: software::memory_leak,
         twin: twins::memory_that_stays,
     },

@@ -15,9 +15,11 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle, sleep};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 const EXTERNAL_TIMEOUT: Duration = Duration::from_secs(3);
+/// How soon a wait notices that nobody drives this any more.
+const WAIT_STEP: Duration = Duration::from_millis(100);
 const STRAY_PAUSE: Duration = Duration::from_millis(60);
 const STRAY_PATHS: [&str; 4] = ["/wp-login.php", "/.env", "/products", "/admin/config.json"];
 /// Name of a file that somebody forgot.
@@ -53,6 +55,9 @@ impl Player {
             ended.store(true, Ordering::SeqCst);
         });
         for next in moves {
+            if self.ended.load(Ordering::SeqCst) {
+                break;
+            }
             if !matches!(next, Move::Wait { .. } | Move::Cause) {
                 self.moved_at_ms = clock::now_ms();
             }
@@ -68,7 +73,7 @@ impl Player {
 
     fn step(&mut self, next: Move) -> Result<(), String> {
         match next {
-            Move::Wait { ms } => sleep(Duration::from_millis(ms)),
+            Move::Wait { ms } => self.wait(Duration::from_millis(ms)),
             Move::Cause => {
                 self.truth.cause_at_ms = self.moved_at_ms;
                 crate::tell(&InjectorLine::Truth(self.truth.clone()));
@@ -97,13 +102,20 @@ impl Player {
             }
             Move::Stray { count } => self.stray(count)?,
             Move::Freeze { .. } | Move::Starve { .. } | Move::Kill { .. } => self.disturb(next)?,
-            Move::Fill { workload, volume_bytes, share } => self.fill(&workload, volume_bytes, share)?,
+            Move::Fill { workload, bytes } => self.fill(&workload, bytes)?,
             Move::Sweep { workload } => {
                 told(format!("{workload}: forgotten file removed"));
                 fs::remove_file(self.left_over(&workload)?).map_err(|cause| format!("remove file: {cause}"))?;
             }
         }
         Ok(())
+    }
+
+    fn wait(&self, span: Duration) {
+        let until = Instant::now() + span;
+        while Instant::now() < until && !self.ended.load(Ordering::SeqCst) {
+            sleep(until.saturating_duration_since(Instant::now()).min(WAIT_STEP));
+        }
     }
 
     fn disturb(&mut self, next: Move) -> Result<(), String> {
@@ -142,15 +154,11 @@ impl Player {
         Ok(PathBuf::from(processes::variable(&self.api, workload, "DATA_DIR")?).join(LEFT_OVER))
     }
 
-    fn fill(&self, workload: &str, volume_bytes: u64, share: f64) -> Result<(), String> {
-        told(format!("{workload}: somebody leaves a file, {:.0} % used", share * 100.0));
+    fn fill(&self, workload: &str, bytes: u64) -> Result<(), String> {
+        told(format!("{workload}: somebody leaves a file of {} KiB", bytes / 1024));
         let path = self.left_over(workload)?;
-        let folder = path.parent().ok_or("data folder has no parent")?;
-        let found = fs::read_dir(folder).map_err(|cause| format!("data folder: {cause}"))?;
-        let used: u64 = found.flatten().map(|entry| entry.metadata().map_or(0, |meta| meta.len())).sum();
-        let mut missing = ((volume_bytes as f64 * share) as u64).saturating_sub(used);
         let mut file = fs::File::create(&path).map_err(|cause| format!("create file: {cause}"))?;
-        let block = [b'0'; 64 * 1024];
+        let (block, mut missing) = ([b'0'; 64 * 1024], bytes);
         while missing > 0 {
             let size = missing.min(block.len() as u64);
             file.write_all(&block[..size as usize]).map_err(|cause| format!("write file: {cause}"))?;

@@ -13,6 +13,9 @@ const REPLICAS_MAX: usize = 32;
 /// Longest time that a workload is starved.
 const STARVE_MAX: Duration = Duration::from_secs(2 * 3600);
 
+/// How soon the end is noticed.
+const STEP: Duration = Duration::from_millis(40);
+
 /// The running processes of one workload.
 #[derive(Debug)]
 pub(super) struct Processes(Vec<OwnedFd>);
@@ -63,11 +66,18 @@ impl Processes {
     pub(super) fn starve(&self, off: Duration, on: Duration, during: Option<Duration>, ended: impl Fn() -> bool) {
         let until = Instant::now() + during.unwrap_or(STARVE_MAX).min(STARVE_MAX);
         while Instant::now() < until && !ended() && self.stop() {
-            sleep(off);
+            pause(off, &ended);
             self.go_on();
-            sleep(on);
+            pause(on, &ended);
         }
         self.go_on();
+    }
+}
+
+fn pause(span: Duration, ended: &impl Fn() -> bool) {
+    let until = Instant::now() + span;
+    while Instant::now() < until && !ended() {
+        sleep(until.saturating_duration_since(Instant::now()).min(STEP));
     }
 }
 

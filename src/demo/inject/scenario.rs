@@ -23,8 +23,8 @@ pub(crate) enum Move {
     Starve { workload: String, off_ms: u64, on_ms: u64, for_ms: Option<u64> },
     /// One process of a workload is killed.
     Kill { workload: String },
-    /// A file in the workload's data folder, so that this share of `volume_bytes` is used.
-    Fill { workload: String, volume_bytes: u64, share: f64 },
+    /// A file of this size appears in the workload's data folder.
+    Fill { workload: String, bytes: u64 },
     /// That file is removed.
     Sweep { workload: String },
     /// The external network changes its behaviour.
@@ -192,7 +192,7 @@ impl<'w> Script<'w> {
             "catalog" => ("CACHE_POOL_SIZE", "16", "a little more room for the cache pool"),
             "checkout" => ("SESSION_CACHE_MAX", "180", "sessions are smaller now"),
             "payments" => ("CARDNET_TIMEOUT_MS", "750", "acquirer asks for a bit more patience"),
-            _ => ("SEGMENT_KB", "160", "smaller segments for faster retention passes"),
+            _ => ("SEGMENT_KB", "48", "smaller segments for faster retention passes"),
         };
         self.set(workload, key, value, reason);
     }

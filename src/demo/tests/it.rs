@@ -10,8 +10,6 @@ mod interface;
 mod platform;
 #[path = "it/replica.rs"]
 mod replica;
-#[path = "it/role.rs"]
-mod role;
 #[path = "it/stage.rs"]
 mod stage;
 

@@ -112,7 +112,7 @@ fn with(
 
 fn ledger(knobs: &Knobs) -> Part {
     let (folder, retention) = (format!("${{volume:{VOLUME}}}"), knobs.retention_kb.to_string());
-    let more = [("DATA_DIR", folder.as_str()), ("RETENTION_KB", retention.as_str()), ("SEGMENT_KB", "192")];
+    let more = [("DATA_DIR", folder.as_str()), ("RETENTION_KB", retention.as_str()), ("SEGMENT_KB", "64")];
     Part {
         env: with(sized(8, 32, 1500), &more, &[]),
         replicas: 1,

@@ -89,13 +89,14 @@ impl Process {
         })
     }
 
-    /// Asks and waits for the answer, at most `wait`: none when it did not come in time.
+    /// Asks and waits for the answer, at most `wait`: none when it did not come in time, after which the process must
+    /// be killed (half of the question may have been written). Must not be dropped before it is done.
     pub(super) async fn ask(&self, name: Name, ask: Ask, body: &[u8], wait: Duration) -> Result<Option<Answered>> {
         let ticket = self.tickets.fetch_add(1, Ordering::Relaxed);
         let invalid = |error: WireError| Error::Invalid { field: "input", detail: error.to_string() };
         let frame = wire::encode(&Request { ticket, name, ask }, body).map_err(invalid)?;
         let (answer, answered) = oneshot::channel();
-        let _pending = Pending::enter(&self.shared, ticket, answer);
+        self.shared.pending().insert(ticket, answer);
         let exchange = async {
             let mut writer = self.writer.lock().await;
             writer.write_all(&frame).await.ok()?;
@@ -162,25 +163,6 @@ impl Process {
 impl Shared {
     fn pending(&self) -> MutexGuard<'_, HashMap<u64, oneshot::Sender<Answered>>> {
         self.pending.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// A question that waits; forgotten when its asker goes away.
-struct Pending<'a> {
-    shared: &'a Shared,
-    ticket: u64,
-}
-
-impl<'a> Pending<'a> {
-    fn enter(shared: &'a Shared, ticket: u64, answer: oneshot::Sender<Answered>) -> Self {
-        shared.pending().insert(ticket, answer);
-        Self { shared, ticket }
-    }
-}
-
-impl Drop for Pending<'_> {
-    fn drop(&mut self) {
-        self.shared.pending().remove(&self.ticket);
     }
 }
 

@@ -1,6 +1,7 @@
 //! Trouble of processes, disks and load: things that no release and no setting explains.
 //! Must never touch a process that the workspace does not run.
 
+use super::settings::leaving_room;
 use crate::inject::scenario::{Move, Script};
 use crate::inject::versions;
 use crate::world::VOLUME;
@@ -73,16 +74,18 @@ pub(super) fn dependency_latency(script: &mut Script<'_>) {
 }
 
 pub(super) fn volume_full(script: &mut Script<'_>) {
-    let volume_bytes = script.world.knobs.volume_bytes;
-    let fill = |share| Move::Fill { workload: "ledger".to_owned(), volume_bytes, share };
+    let workload = || "ledger".to_owned();
     if script.rng.chance(0.6) {
         script.blame("ledger", "volume_full", "left-over-file");
         script.noise(2, &["ledger"]);
-        script.moves.push(fill(1.05));
+        let bytes = script.world.knobs.volume_bytes;
+        script.moves.push(Move::Fill { workload: workload(), bytes });
         script.cause();
     } else {
         script.blame("ledger", "volume_full", "retention-off");
-        script.moves.push(fill(0.86));
+        let seconds = script.rng.range(4.0, 9.0);
+        let bytes = leaving_room(script, seconds);
+        script.moves.push(Move::Fill { workload: workload(), bytes });
         script.noise(1, &["ledger"]);
         script.set("ledger", "RETENTION_KB", "off", "keep everything for the auditors");
         script.cause();

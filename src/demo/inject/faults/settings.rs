@@ -80,14 +80,20 @@ fn slow_leak(script: &mut Script<'_>) {
     script.tolerate(json!({"kind": "set_limits", "workload": victim}));
 }
 
+/// Size of a file that leaves room for the usual retention and for `seconds` of orders beyond it.
+pub(super) fn leaving_room(script: &Script<'_>, seconds: f64) -> u64 {
+    const SEGMENTS_BYTES: f64 = 2.0 * 64.0 * 1024.0;
+    let (traffic, knobs) = (script.world.traffic(), &script.world.knobs);
+    let grows = traffic.rate * traffic.buy * knobs.record_bytes as f64 * seconds;
+    let usual = knobs.retention_kb as f64 * 1024.0 + SEGMENTS_BYTES;
+    (knobs.volume_bytes as f64 - usual - grows).max(0.0) as u64
+}
+
 fn retention(script: &mut Script<'_>) {
-    let (traffic, knobs) = (script.world.traffic(), script.world.knobs.clone());
-    let per_second = traffic.rate * traffic.buy * knobs.record_bytes as f64;
-    let grows = per_second * script.rng.range(60.0, 90.0) * script.pace();
-    let volume = knobs.volume_bytes as f64;
-    let share = ((volume - grows) / volume).clamp(0.3, 0.9);
+    let seconds = script.rng.range(50.0, 80.0) * script.pace();
+    let bytes = leaving_room(script, seconds);
     script.blame("ledger", "volume_full", "retention-off");
-    script.moves.push(Move::Fill { workload: "ledger".to_owned(), volume_bytes: knobs.volume_bytes, share });
+    script.moves.push(Move::Fill { workload: "ledger".to_owned(), bytes });
     script.wait(1_000, 2_000);
     script.set("ledger", "RETENTION_KB", "off", "keep all orders until the audit is done");
     meanwhile(script, "ledger");

@@ -59,8 +59,8 @@ pub(super) fn collector_pauses(script: &mut Script<'_>) {
 
 pub(super) fn volume_fills_and_is_swept(script: &mut Script<'_>) {
     quiet(script, "a volume fills to a part and is swept");
-    let (volume_bytes, share) = (script.world.knobs.volume_bytes, script.rng.range(0.6, 0.7));
-    script.moves.push(Move::Fill { workload: "ledger".to_owned(), volume_bytes, share });
+    let bytes = script.world.knobs.volume_bytes / 100 * script.rng.whole(50, 58);
+    script.moves.push(Move::Fill { workload: "ledger".to_owned(), bytes });
     script.wait(6_000, 9_000);
     script.moves.push(Move::Sweep { workload: "ledger".to_owned() });
 }

@@ -90,9 +90,12 @@ impl Platform {
 
     fn launch(&self, state: &State, name: &str, spec: &Value, revision: usize) -> Replica {
         let files = self.root.path().join(format!("{name}-{revision}"));
-        std::fs::create_dir_all(&files).unwrap();
-        for (file, body) in spec["files"].as_object().unwrap() {
-            std::fs::write(files.join(file), STANDARD.decode(body.as_str().unwrap()).unwrap()).unwrap();
+        // Written once: another replica of the revision may be reading.
+        if std::fs::create_dir(&files).is_ok() {
+            for (file, body) in spec["files"].as_object().unwrap() {
+                let body = STANDARD.decode(body.as_str().unwrap()).unwrap();
+                std::fs::write(files.join(file), body).unwrap();
+            }
         }
         let expand = |text: &str| {
             let mut text = text.replace("${files}", files.to_str().unwrap());

@@ -4,92 +4,106 @@
 
 use crate::interface::{Interface, TOKEN};
 use crate::platform::Platform;
-use crate::role::Role;
+use opsward_demo::cast::{Client, External, Injection, Injector, Role};
 use opsward_demo::driver::lines::{ClientLine, Expect, ExternalLine, InjectorLine, Quality, Truth, Verdict};
 use opsward_demo::world::{ENTRY, Place, World};
+use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
+use std::fmt::Debug;
 use std::io::Write;
 use std::net::TcpStream;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 const SAMPLE: usize = 130;
 const BASELINE: usize = 200;
+const BASELINES: usize = 4;
 const LINE_WITHIN: Duration = Duration::from_secs(30);
 /// How long an incident may take to show, and a repair to work.
-const SHOWS_WITHIN: Duration = Duration::from_secs(45);
+const SHOWS_WITHIN: Duration = Duration::from_secs(60);
 
 struct Stage {
+    program: PathBuf,
     platform: Arc<Platform>,
     interface: Interface,
     control: String,
-    client: Role<ClientLine>,
+    client: Client,
     shown: bool,
-    _external: Role<ExternalLine>,
-    _token: tempfile::NamedTempFile,
-    token_path: String,
+    token: tempfile::NamedTempFile,
+    _external: External,
+}
+
+/// The first line for which `pick` gives something.
+fn find<Line: DeserializeOwned + Debug + Send + 'static, T>(
+    role: &Role<Line>,
+    patience: Duration,
+    shown: bool,
+    mut pick: impl FnMut(Line) -> Option<T>,
+) -> Result<T, String> {
+    let until = Instant::now() + patience;
+    while let Some(line) = role.next(until.saturating_duration_since(Instant::now())) {
+        let line = line?;
+        if shown {
+            println!("{line:?}");
+        }
+        if let Some(found) = pick(line) {
+            return Ok(found);
+        }
+    }
+    Err("no such line in time".to_owned())
 }
 
 pub(crate) fn perform(name: &str, seed: u64, pace: f64, shown: bool) -> Result<String, String> {
-    let (mut stage, baseline) = Stage::boot(seed, shown)?;
-    let outcome = stage.acts(name, seed, pace, &baseline);
+    let mut stage = Stage::boot(seed, shown)?;
+    let outcome = stage.acts(name, seed, pace);
     stage.platform.end();
     outcome
 }
 
+/// A baseline of a quiet moment; a machine that builds something else may need a few.
+fn calibrated(client: &mut Client, shown: bool) -> Result<(), String> {
+    let mut last = Quality::default();
+    for _ in 0..BASELINES {
+        client.say(&format!("calibrate {BASELINE}")).map_err(|e| e.to_string())?;
+        last = find(client, LINE_WITHIN, shown, |line| match line {
+            ClientLine::Baseline { quality, .. } => Some(quality),
+            _ => None,
+        })?;
+        if last.success_ratio >= 0.99 {
+            return Ok(());
+        }
+    }
+    Err(format!("the shop is not healthy by itself: {last:?}"))
+}
+
 impl Stage {
-    fn boot(seed: u64, shown: bool) -> Result<(Self, Quality), String> {
-        let external = Role::start(&["__demo-external", "--seed", &seed.to_string()], shown);
-        let (listen, control) = external.find(LINE_WITHIN, |line| match line {
+    fn boot(seed: u64, shown: bool) -> Result<Self, String> {
+        let program = std::env::current_exe().unwrap();
+        let external = External::serve(&program, seed).unwrap();
+        let (listen, control) = find(&external, LINE_WITHIN, shown, |line| match line {
             ExternalLine::External { listen, control } => Some((listen, control)),
         })?;
         let platform = Platform::start();
         let world = World::new(seed);
-        let program = std::env::current_exe().unwrap().display().to_string();
-        let place = Place { program, external: listen, redis: Place::find_redis() };
+        let place = Place { program: program.display().to_string(), external: listen, redis: Place::find_redis() };
         for action in world.actions(&place) {
             platform.act(&action)?;
         }
         let gateway = platform.show(ENTRY).ok_or("no gateway")?;
-        let traffic = world.traffic();
-        let text = |number: f64| number.to_string();
-        let client_args = [
-            "__demo-client",
-            "--target",
-            gateway["address"].as_str().unwrap(),
-            "--seed",
-            &text(seed as f64),
-            "--rate",
-            &text(traffic.rate),
-            "--buy",
-            &text(traffic.buy),
-            "--search",
-            &text(traffic.search),
-            "--min-sample",
-            &SAMPLE.to_string(),
-        ];
-        let mut client = Role::start(&client_args, shown);
-        client.say(&format!("calibrate {BASELINE}"));
-        let baseline = client.find(LINE_WITHIN, |line| match line {
-            ClientLine::Baseline { quality, .. } => Some(quality),
-            _ => None,
-        })?;
+        let address = gateway["address"].as_str().unwrap();
+        let mut client = Client::visit(&program, address, world.traffic(), seed, SAMPLE).unwrap();
+        calibrated(&mut client, shown)?;
         let mut token = tempfile::NamedTempFile::new().unwrap();
         token.write_all(TOKEN.as_bytes()).unwrap();
-        let token_path = token.path().display().to_string();
         let interface = Interface::start(&platform);
-        let stage =
-            Self { platform, interface, control, client, shown, _external: external, _token: token, token_path };
-        Ok((stage, baseline))
+        Ok(Self { program, platform, interface, control, client, shown, token, _external: external })
     }
 
-    fn acts(&mut self, name: &str, seed: u64, pace: f64, baseline: &Quality) -> Result<String, String> {
-        if baseline.success_ratio < 0.99 {
-            return Err(format!("the shop is not healthy by itself: {baseline:?}"));
-        }
+    fn acts(&mut self, name: &str, seed: u64, pace: f64) -> Result<String, String> {
         let began = Instant::now();
         let (twin, player) = self.play(name, seed, pace, true)?;
-        player.finish();
+        drop(player);
         if twin.expect != Expect::Quiet {
             return Err(format!("a twin expects quiet: {twin:?}"));
         }
@@ -105,7 +119,7 @@ impl Stage {
         self.repair(&truth)?;
         let repaired = Instant::now();
         self.until(true, SHOWS_WITHIN).map_err(|e| format!("{what}: repair does not help: {e}"))?;
-        player.finish();
+        drop(player);
         Ok(format!(
             "{what} shown after {:.1} s, well {:.1} s after repair, {:.1} s in all",
             shown_after.as_secs_f64(),
@@ -115,35 +129,21 @@ impl Stage {
     }
 
     /// Plays until the injector has done everything; passes lines on to the client.
-    fn play(&mut self, name: &str, seed: u64, pace: f64, twin: bool) -> Result<(Truth, Role<InjectorLine>), String> {
-        let (seed, pace) = (seed.to_string(), pace.to_string());
-        let mut args = vec![
-            "__demo-inject",
-            "--api",
-            &self.interface.url,
-            "--token-file",
-            &self.token_path,
-            "--workspace",
-            "shop",
-            "--incident",
-            name,
-            "--seed",
-            &seed,
-            "--external-control",
-            &self.control,
-            "--pace",
-            &pace,
-        ];
-        if twin {
-            args.push("--twin");
-        }
-        let player: Role<InjectorLine> = Role::start(&args, self.shown);
+    fn play(&mut self, name: &str, seed: u64, pace: f64, twin: bool) -> Result<(Truth, Injector), String> {
+        let injection = Injection {
+            api: &self.interface.url,
+            token_file: self.token.path(),
+            workspace: "shop",
+            incident: name,
+            twin,
+            seed,
+            pace,
+            external_control: &self.control,
+        };
+        let player = Injector::inject(&self.program, &injection).unwrap();
         let (client, mut truth) = (&mut self.client, None);
-        player.find(Duration::from_secs(90), |line| match line {
-            InjectorLine::Client { command } => {
-                client.say(&command);
-                None
-            }
+        find(&player, Duration::from_secs(90), self.shown, |line| match line {
+            InjectorLine::Client { command } => client.say(&command).err().map(|e| Err(e.to_string())),
             InjectorLine::Truth(told) => {
                 truth = Some(told);
                 None
@@ -170,8 +170,8 @@ impl Stage {
     }
 
     fn judge(&mut self) -> Result<Verdict, String> {
-        self.client.say(&format!("judge {SAMPLE}"));
-        self.client.find(LINE_WITHIN, |line| match line {
+        self.client.say(&format!("judge {SAMPLE}")).map_err(|e| e.to_string())?;
+        find(&self.client, LINE_WITHIN, self.shown, |line| match line {
             ClientLine::Verdict(verdict) => Some(Ok(verdict)),
             ClientLine::Error { text } => Some(Err(text)),
             _ => None,

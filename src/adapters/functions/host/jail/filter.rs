@@ -11,14 +11,12 @@ use seccompiler::{
 use super::SOCKET_FD;
 
 /// Threads that wait, time, memory, the signals by which WebAssembly traps, and the socket.
-const ALLOWED: [i64; 22] = [
+const ALLOWED: [i64; 18] = [
     libc::SYS_read,
     libc::SYS_write,
     libc::SYS_futex,
     libc::SYS_clock_gettime,
     libc::SYS_clock_nanosleep,
-    libc::SYS_nanosleep,
-    libc::SYS_sched_yield,
     libc::SYS_getrandom,
     libc::SYS_mmap,
     libc::SYS_mprotect,
@@ -30,9 +28,6 @@ const ALLOWED: [i64; 22] = [
     libc::SYS_rt_sigreturn,
     libc::SYS_rt_sigprocmask,
     libc::SYS_restart_syscall,
-    // glibc asks it once for the number of its memory pools.
-    libc::SYS_sched_getaffinity,
-    libc::SYS_close,
     libc::SYS_exit,
     libc::SYS_exit_group,
 ];

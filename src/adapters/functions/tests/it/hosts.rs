@@ -21,6 +21,7 @@ pub(crate) fn tests(list: &mut Vec<Test>) {
         too_many_at_once_are_refused,
         the_host_ends_with_its_client,
         many_at_once_keep_apart,
+        abandoned_calls_harm_nobody,
         a_hungry_crowd_harms_only_its_host,
         versions_live_side_by_side,
         a_program_that_is_no_host_is_noticed,
@@ -37,7 +38,7 @@ async fn every_thread_is_jailed() {
     let host = with(wasm(WASI_ECHO)).await;
     invoke(&host, call("x")).await;
     let isolation = host.isolation().await.expect("host runs");
-    assert!(isolation.syscalls <= 25, "{isolation:?}");
+    assert!(isolation.syscalls <= 18, "{isolation:?}");
     let folder = format!("/proc/{}/task", pid(&host).await.as_raw_nonzero());
     let threads: Vec<_> = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
     assert!(threads.len() >= 4 + 3, "{threads:?}");
@@ -154,6 +155,23 @@ async fn many_at_once_keep_apart() {
     for call in calls {
         call.await.unwrap();
     }
+    assert_eq!(host.status().await.restarts, 0);
+}
+
+async fn abandoned_calls_harm_nobody() {
+    let host = host_with(Options { concurrency: 2, queue_max: 8, ..Options::default() }).await;
+    host.load(KEY, VERSION, script("export default (r) => r.length")).await.unwrap();
+    host.load("slow", "1", wasm(&command("(loop $for (br $for))"))).await.unwrap();
+    let big = vec![b'x'; 4 * 1024 * 1024];
+    for wait_us in [0, 50, 200, 1_000, 5_000] {
+        let call = host.invoke(KEY, VERSION, Invocation::new(big.clone()));
+        drop(tokio::time::timeout(Duration::from_micros(wait_us), call).await);
+    }
+    for _ in 0..4 {
+        drop(tokio::time::timeout(Duration::from_millis(20), host.invoke("slow", "1", within(300))).await);
+    }
+    assert_eq!(text(&invoke(&host, call("four")).await), "4");
+    until("the abandoned ones have ended", async || host.status().await.in_flight == 0).await;
     assert_eq!(host.status().await.restarts, 0);
 }
 

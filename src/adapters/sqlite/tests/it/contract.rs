@@ -33,6 +33,9 @@ fn reopened() {
             journal.append(&caller(), &incident(), 300, Vec::new()).await,
             Err(Error::Unavailable { .. })
         ));
+        assert!(
+            matches!(journal.feed(&caller(), 0, 1).await, Err(Error::Unavailable { detail, .. }) if detail == "it was closed")
+        );
         assert!(!dir.path().join("journal.db-wal").exists(), "a closed journal is one file");
         let journal = open(dir.path()).await;
         assert_eq!(*journal.head().borrow(), 300);
