@@ -27,6 +27,7 @@ use tokio::net::UnixListener;
 use tokio::signal::unix::{SignalKind, signal};
 
 use self::core::Core;
+pub(crate) use self::output::plain;
 use crate::disk;
 use crate::folder::Folder;
 use crate::options::ShimOptions;

@@ -19,6 +19,7 @@ pub(crate) const ALL: &[(&str, fn())] = &[
     ("a_killed_server_leaves_everything_running_and_adopts_it", adoption),
     ("a_step_interrupted_by_a_kill_is_answered", interrupted),
     ("a_removal_interrupted_by_a_kill_is_answered", interrupted_removal),
+    ("a_call_interrupted_by_a_kill_is_not_repeated", interrupted_call),
     ("a_killed_shim_comes_back_with_everything", killed_shim),
     ("runaway_children_are_reaped", runaways),
     ("two_servers_on_one_folder_are_refused", two_servers),
@@ -152,6 +153,25 @@ fn interrupted_removal() {
         assert!(!folder.exists());
         bench.done("create_workspace", json!({"memory_bytes_max": 4_u64 << 30})).await;
         bench.provider.shutdown(false).await.unwrap();
+    });
+}
+
+fn interrupted_call() {
+    on_root(async |root| {
+        let mut server = Server::start(&root);
+        server.apply("k1", "create_workspace", json!({"memory_bytes_max": 4_u64 << 30}));
+        let text = "export default function () { for (;;) {} }";
+        let slow = json!({"function": "slow", "timeout_ms": 60_000, "memory_bytes_max": 32 << 20,
+            "source": {"runtime": "javascript", "text": text}});
+        server.apply("k2", "deploy_function", slow);
+        server.begin("k3", "invoke_function", json!({"function": "slow", "input": null}));
+        let state = root.join("tenants/acme/shop/state.json");
+        eventually("the call is committed", || std::fs::read_to_string(&state).unwrap().contains("k3"));
+        server.kill();
+        let bench = Bench::on(open(&root).await.unwrap(), root, None);
+        let outcome = bench.provider.lookup(&bench.cx, "k3").await.unwrap().expect("it was begun");
+        assert_eq!(outcome.result["status"], "interrupted");
+        bench.provider.shutdown(true).await.unwrap();
     });
 }
 
