@@ -27,6 +27,7 @@ use crate::place::Place;
 use crate::port;
 use crate::provider::Inner;
 use crate::state::{FORMAT, Intent, State};
+use crate::wire::Ask;
 
 /// Longest key.
 const KEY_BYTES_MAX: usize = 200;
@@ -110,6 +111,10 @@ impl Inner {
         }
         let place = self.place(tenant, &step.workspace)?;
         let _turn = place.changing.lock().await;
+        if let Action::ResizeVolume(_) = step.action {
+            // Counts what is on the volumes now: a resize must not cut what was written a moment ago.
+            place.link.ask(Ask::Reload).await?;
+        }
         let before = self.look_at(tenant, &step.workspace, &step.resource()).await?;
         let predicted = check(step, &before)?;
         let (change, intent) = self.draft(&place, step, &predicted, key, digest)?;

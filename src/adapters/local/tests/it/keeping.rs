@@ -81,8 +81,11 @@ fn bad_sources() {
             (script("f", "const a = 1;"), "handle"),
             (wasm("!!!"), "base64"),
             (wasm("aGVsbG8="), "invalid webassembly"),
-            (json!({"function": "f", "timeout_ms": 300, "memory_bytes_max": 4_u64 << 30,
-                "source": {"runtime": "javascript", "text": "x"}}), "memory"),
+            (
+                json!({"function": "f", "timeout_ms": 300, "memory_bytes_max": 4_u64 << 30,
+                "source": {"runtime": "javascript", "text": "x"}}),
+                "memory",
+            ),
         ] {
             let fault = bench.failed("deploy_function", bad).await;
             assert_eq!(fault.code, Code::InvalidInput, "{fault}");
