@@ -31,7 +31,7 @@ impl Inner {
             Ok(proved) => proved,
             Err(fault) => {
                 // Nothing of it stays: what could not be read back is no backup.
-                place.amend(|state| drop(state.backups.remove(&create.backup))).await?;
+                place.amend(|state| state.backups.retain(|name, _| *name != create.backup)).await?;
                 return Err(fault);
             }
         };
@@ -88,7 +88,7 @@ impl Inner {
         let restored = match restored.await {
             Ok(restored) => restored,
             Err(fault) => {
-                place.amend(|state| drop(state.volumes.remove(&restore.into))).await?;
+                place.amend(|state| state.volumes.retain(|name, _| *name != restore.into)).await?;
                 return Err(fault);
             }
         };
