@@ -23,9 +23,13 @@ impl Inner {
         match &intent.action {
             Action::CreateWorkspace(_) => {
                 place.link.ask(Ask::Reload).await?;
-                self.adopt_backups(place).await?;
+                // A vault that does not open is told, and does not stand in the way of a workspace.
+                let result = match self.adopt_backups(place).await {
+                    Ok(count) => json!({ "backups_found": count }),
+                    Err(fault) => json!({ "backups_unavailable": fault }),
+                };
                 let version = place.state().version_of(place.state().version);
-                Ok(outcome(format!("made workspace {}", place.workspace), Value::Null, Some(version)))
+                Ok(outcome(format!("made workspace {}", place.workspace), result, Some(version)))
             }
             Action::DeleteWorkspace(_) => self.remove_workspace(place).await,
             Action::DeleteWorkload(delete) => {

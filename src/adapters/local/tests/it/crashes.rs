@@ -21,6 +21,7 @@ pub(crate) const ALL: &[(&str, fn())] = &[
     ("a_removal_interrupted_by_a_kill_is_answered", interrupted_removal),
     ("a_call_interrupted_by_a_kill_is_not_repeated", interrupted_call),
     ("a_killed_shim_comes_back_with_everything", killed_shim),
+    ("a_shim_whose_folder_is_gone_ends", homeless),
     ("runaway_children_are_reaped", runaways),
     ("two_servers_on_one_folder_are_refused", two_servers),
     ("shutdown_keeps_or_stops_workloads", shutdown),
@@ -191,6 +192,20 @@ fn killed_shim() {
         let after = bench.until("web", "back", |status| status.settled()).await;
         assert_eq!(after.address, before.address);
         bench.get("web", "/id").await;
+    });
+}
+
+fn homeless() {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+    runtime.block_on(async {
+        let dir = tempfile::tempdir().unwrap();
+        let bench = Bench::on(open(dir.path()).await.unwrap(), dir.path().to_owned(), None);
+        bench.done("create_workspace", json!({"memory_bytes_max": 4_u64 << 30})).await;
+        bench.deploy("web", web("1", 1)).await;
+        let (shim, pid) = (shim_pid(&bench), bench.status("web").await.replicas[0].pid.unwrap());
+        bench.provider.shutdown(true).await.unwrap();
+        drop(dir);
+        eventually("the shim and its replica end", || !lives(shim) && !lives(pid));
     });
 }
 

@@ -195,6 +195,9 @@ fn damage() {
         let bench = bench_on(&root).await;
         let fault = bench.failed("verify_backup", json!({"backup": "b"})).await;
         assert!(fault.message.contains("wrong passphrase"), "{fault}");
+        bench.done("delete_workspace", json!({})).await;
+        let made = bench.done("create_workspace", json!({"memory_bytes_max": 1 << 30})).await;
+        assert_eq!(made.result["backups_unavailable"]["code"], "corrupt", "{}", made.result);
         bench.provider.shutdown(false).await.unwrap();
     });
 }
