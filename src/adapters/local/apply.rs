@@ -18,14 +18,16 @@ use opsward_domain::plan::Step;
 use opsward_domain::resource::{Resource, ResourceState};
 use opsward_ports::provider::memory::step_digest;
 
-use crate::change::{Change, Machine, NewRevision, change};
+use crate::change::{Change, Machine, NewRevision, NewSource, change};
 use crate::disk;
 use crate::folder::Folder;
+use crate::functions;
 use crate::ledger::{Answer, Entry};
 use crate::place::Place;
 use crate::port;
 use crate::provider::Inner;
 use crate::state::{FORMAT, Intent, State};
+use crate::wire::Ask;
 
 /// Longest key.
 const KEY_BYTES_MAX: usize = 200;
@@ -74,22 +76,27 @@ impl Inner {
 
     /// Brings a committed change about and writes its answer down.
     pub(crate) async fn finish(&self, place: &Arc<Place>, key: &str, intent: &Intent) -> Result<Answer, Fault> {
-        let answer = match self.complete(place, intent).await {
+        let answer = match self.complete(place, key, intent).await {
             Ok(outcome) => Answer::Done(outcome),
             Err(fault) => Answer::Failed(fault),
         };
-        let at_ms = self.clock.now_ms();
-        let entry = Entry { key: key.to_owned(), digest: intent.digest.clone(), at_ms, answer: answer.clone() };
-        let ledger = self.ledger(&place.tenant)?;
-        let write = tokio::task::spawn_blocking(move || crate::place::lock(&ledger).append(&entry));
-        write.await.map_err(|_| Fault::internal("the write died"))??;
-        place.answered(key);
+        self.answer(place, key, intent, answer.clone()).await?;
         if let (Action::DeleteWorkspace(_), Answer::Done(_)) = (&intent.action, &answer) {
             let trash = self.trash(place);
             // What is not removed now is removed when the provider opens next.
             tokio::task::spawn_blocking(move || disk::remove_tree(&trash));
         }
         Ok(answer)
+    }
+
+    /// Writes the answer of a committed change down.
+    pub(crate) async fn answer(&self, place: &Place, key: &str, intent: &Intent, answer: Answer) -> Result<(), Fault> {
+        let entry = Entry { key: key.to_owned(), digest: intent.digest.clone(), at_ms: self.clock.now_ms(), answer };
+        let ledger = self.ledger(&place.tenant)?;
+        let write = tokio::task::spawn_blocking(move || crate::place::lock(&ledger).append(&entry));
+        write.await.map_err(|_| Fault::internal("the write died"))??;
+        place.answered(key);
+        Ok(())
     }
 
     async fn commit(
@@ -104,13 +111,30 @@ impl Inner {
         }
         let place = self.place(tenant, &step.workspace)?;
         let _turn = place.changing.lock().await;
+        if let Action::ResizeVolume(_) = step.action {
+            // Counts what is on the volumes now: a resize must not cut what was written a moment ago.
+            place.link.ask(Ask::Reload).await?;
+        }
         let before = self.look_at(tenant, &step.workspace, &step.resource()).await?;
         let predicted = check(step, &before)?;
         let (change, intent) = self.draft(&place, step, &predicted, key, digest)?;
+        if let Some(new) = &change.source {
+            self.keep_source(&place, &change.state, new).await?;
+        }
         prepare(&place.folder, &change)?;
         place.commit(change.state).await?;
         place.prune_specs();
         Ok((place.clone(), intent))
+    }
+
+    /// Compiles a function's source in its jail, then writes it down.
+    async fn keep_source(&self, place: &Place, state: &State, new: &NewSource) -> Result<(), Fault> {
+        let Some(wanted) = state.functions.get(&new.function) else { return Ok(()) };
+        functions::load_new(place, &self.options, &new.function, wanted, new.bytes.clone()).await?;
+        let path = place.folder.source(&new.function, wanted.incarnation, wanted.active.unwrap_or_default());
+        let written = fs::create_dir_all(place.folder.sources(&new.function))
+            .and_then(|()| disk::write_durable(&path, &new.bytes));
+        written.map_err(|error| disk::fault("the source cannot be written", &path, &error))
     }
 
     /// The changed state with its intent, nothing written yet.
@@ -164,6 +188,8 @@ impl Inner {
             leaving: false,
             workloads: Default::default(),
             volumes: Default::default(),
+            functions: Default::default(),
+            backups: Default::default(),
             intents: [(key.to_owned(), intent.clone())].into(),
         };
         if self.is_known(tenant, &step.workspace) {

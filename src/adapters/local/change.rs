@@ -1,8 +1,11 @@
 //! What an action makes of the wanted state. Pure but for the ports it is handed; never acts.
 
+mod backup;
+mod function;
+
 use opsward_domain::action::Action;
 use opsward_domain::fault::{Code, Fault};
-use opsward_domain::name::{Volume, Workload};
+use opsward_domain::name::{Function, Volume, Workload};
 use opsward_domain::resource::{ResourceState, WorkloadStatus};
 use opsward_domain::spec::WorkloadSpec;
 use opsward_domain::time::AtMs;
@@ -19,6 +22,15 @@ pub(crate) struct Change {
     pub(crate) revision: Option<NewRevision>,
     /// A volume whose folder must be there before it.
     pub(crate) volume: Option<Volume>,
+    /// A function's source that must be on disk before it.
+    pub(crate) source: Option<NewSource>,
+}
+
+/// A function's source to compile and write down.
+#[derive(Debug)]
+pub(crate) struct NewSource {
+    pub(crate) function: Function,
+    pub(crate) bytes: Vec<u8>,
 }
 
 /// A revision to write down.
@@ -46,7 +58,7 @@ pub(crate) fn change(
     predicted: &ResourceState,
     machine: &Machine<'_>,
 ) -> Result<Change, Fault> {
-    let mut change = Change { state: before.clone(), revision: None, volume: None };
+    let mut change = Change { state: before.clone(), revision: None, volume: None, source: None };
     let generation = change.state.bump();
     match (action, predicted) {
         (Action::DeleteWorkspace(_), _) => change.state.leaving = true,
@@ -69,10 +81,26 @@ pub(crate) fn change(
             change.state.volumes.insert(resize.volume.clone(), wanted);
         }
         (_, ResourceState::Workload(status)) => workload(&mut change, action, status, machine)?,
-        _ => {
-            return Err(Fault::unavailable("the local provider has no function host and no backup vault yet")
-                .detail(action.kind().facts().name));
+        (Action::DeployFunction(deploy), ResourceState::Function(status)) => {
+            function::deploy(&mut change, deploy, status, machine.now_ms)?;
         }
+        (Action::ActivateFunction(activate), ResourceState::Function(status)) => {
+            if let Some(wanted) = change.state.functions.get_mut(&activate.function) {
+                wanted.active = status.active;
+                wanted.version = generation;
+            }
+        }
+        (Action::DeleteFunction(delete), _) => {
+            change.state.functions.remove(&delete.function);
+        }
+        (Action::CreateBackup(create), _) => backup::create(&mut change.state, create, machine.now_ms)?,
+        (Action::RestoreBackup(restore), _) => backup::restore(&mut change.state, restore)?,
+        (Action::DeleteBackup(delete), _) => {
+            change.state.backups.remove(&delete.backup);
+        }
+        // These only need their intent.
+        (Action::InvokeFunction(_) | Action::VerifyBackup(_), _) => {}
+        _ => return Err(Fault::internal("an action without a change")),
     }
     Ok(change)
 }
@@ -142,6 +170,9 @@ fn check_spec(state: &State, status: &WorkloadStatus) -> Result<(), Fault> {
     let spec = &status.spec;
     if let Some(missing) = spec.volumes.iter().find(|volume| !state.volumes.contains_key(volume)) {
         return Err(Fault::not_found(format!("there is no volume {missing}")).hint("create the volume first"));
+    }
+    if let Some(volume) = spec.volumes.iter().find(|volume| backup::is_restoring(state, volume)) {
+        return Err(Fault::conflict(format!("volume {volume} is still being restored")).hint("wait for the restore"));
     }
     let scope = Scope {
         port: spec.port.then_some(1),

@@ -6,11 +6,12 @@ use std::sync::Arc;
 use opsward_domain::action::Action;
 use opsward_domain::event::Outcome;
 use opsward_domain::fault::Fault;
-use opsward_domain::name::Workload;
+use opsward_domain::name::{Function, Workload};
 use opsward_domain::resource::ResourceVersion;
 use serde_json::{Value, json};
 
 use crate::disk;
+use crate::functions;
 use crate::place::Place;
 use crate::provider::Inner;
 use crate::settle::{settle, vanish};
@@ -18,12 +19,17 @@ use crate::state::Intent;
 use crate::wire::Ask;
 
 impl Inner {
-    pub(crate) async fn complete(&self, place: &Arc<Place>, intent: &Intent) -> Result<Outcome, Fault> {
+    pub(crate) async fn complete(&self, place: &Arc<Place>, key: &str, intent: &Intent) -> Result<Outcome, Fault> {
         match &intent.action {
             Action::CreateWorkspace(_) => {
                 place.link.ask(Ask::Reload).await?;
+                // A vault that does not open is told, and does not stand in the way of a workspace.
+                let result = match self.adopt_backups(place).await {
+                    Ok(count) => json!({ "backups_found": count }),
+                    Err(fault) => json!({ "backups_unavailable": fault }),
+                };
                 let version = place.state().version_of(place.state().version);
-                Ok(outcome(format!("made workspace {}", place.workspace), Value::Null, Some(version)))
+                Ok(outcome(format!("made workspace {}", place.workspace), result, Some(version)))
             }
             Action::DeleteWorkspace(_) => self.remove_workspace(place).await,
             Action::DeleteWorkload(delete) => {
@@ -58,7 +64,14 @@ impl Inner {
             Action::RestartWorkload(it) => self.roll(place, &it.workload).await,
             Action::RollbackWorkload(it) => self.roll(place, &it.workload).await,
             Action::SetLimits(it) => self.roll(place, &it.workload).await,
-            _ => Err(Fault::internal("an action without a change")),
+            Action::DeployFunction(it) => answering(place, &it.function),
+            Action::ActivateFunction(it) => answering(place, &it.function),
+            Action::InvokeFunction(call) => functions::invoke(place, &self.options, call, self.clock.now_ms()).await,
+            Action::DeleteFunction(delete) => forget_function(place, &delete.function).await,
+            Action::CreateBackup(create) => self.take_backup(place, key, create).await,
+            Action::VerifyBackup(verify) => self.prove_backup(place, verify).await,
+            Action::RestoreBackup(restore) => self.restore(place, restore).await,
+            Action::DeleteBackup(delete) => self.drop_backup(place, delete).await,
         }
     }
 
@@ -80,6 +93,7 @@ impl Inner {
     }
 
     async fn remove_workspace(&self, place: &Arc<Place>) -> Result<Outcome, Fault> {
+        place.functions.stop().await;
         place.link.end().await?;
         let trash = self.trash(place);
         let path = place.folder.path();
@@ -96,6 +110,25 @@ impl Inner {
 
 fn outcome(summary: String, result: Value, version: Option<ResourceVersion>) -> Outcome {
     Outcome { summary, result, version }
+}
+
+fn answering(place: &Place, name: &Function) -> Result<Outcome, Fault> {
+    let state = place.state();
+    let wanted = state.functions.get(name);
+    let wanted = wanted.ok_or_else(|| Fault::conflict(format!("{name} was deleted meanwhile")))?;
+    let active = wanted.active.unwrap_or_default();
+    let version = Some(state.version_of(wanted.version));
+    Ok(outcome(format!("{name} answers with version {active}"), json!({ "active": active }), version))
+}
+
+/// Removes what is kept of a deleted function, unless one of that name exists again.
+async fn forget_function(place: &Place, name: &Function) -> Result<Outcome, Fault> {
+    if !place.state().functions.contains_key(name) {
+        place.functions.forget(name).await;
+        let path = place.folder.sources(name);
+        disk::remove_tree(&path).map_err(|error| disk::fault("sources cannot be removed", &path, &error))?;
+    }
+    Ok(outcome(format!("removed function {name} with its versions"), Value::Null, None))
 }
 
 /// Removes what is kept of a deleted workload, unless one of that name exists again.

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use opsward_domain::name::{Volume, Workload};
+use opsward_domain::name::{Function, Volume, Workload};
 
 /// A workspace's folder, absolute.
 #[derive(Debug, Clone)]
@@ -48,6 +48,22 @@ impl Folder {
     /// Output and events of the replicas, written by the shim.
     pub(crate) fn logs(&self) -> PathBuf {
         self.0.join("logs")
+    }
+    /// Every source of a function.
+    pub(crate) fn sources(&self, function: &Function) -> PathBuf {
+        self.0.join("functions").join(function.as_str())
+    }
+    /// The source of one version.
+    pub(crate) fn source(&self, function: &Function, incarnation: u64, version: u64) -> PathBuf {
+        self.sources(function).join(format!("{incarnation}-{version}"))
+    }
+    /// What the functions have done.
+    pub(crate) fn tallies(&self) -> PathBuf {
+        self.0.join("tallies.json")
+    }
+    /// Output of the functions, written by the provider.
+    pub(crate) fn calls(&self) -> PathBuf {
+        self.0.join("calls")
     }
     /// How far output has been acknowledged.
     pub(crate) fn cursor(&self) -> PathBuf {

@@ -9,7 +9,9 @@ mod complete;
 mod disk;
 mod expand;
 mod folder;
+mod functions;
 mod http;
+mod keep;
 mod keys;
 mod ledger;
 mod link;
@@ -28,6 +30,7 @@ mod shim;
 mod spool;
 mod state;
 mod telemetry;
+mod vaults;
 mod wire;
 
 pub use options::{Options, ShimOptions};

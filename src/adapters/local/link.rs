@@ -32,6 +32,18 @@ const LOOK_MS: u64 = 10;
 /// Bytes of a shim's last words that are shown.
 const LAST_WORDS_BYTES: usize = 400;
 
+/// A shim that has not answered yet. One that nobody waits for any more must not come up behind our back.
+struct Starting(Option<Child>);
+
+impl Drop for Starting {
+    fn drop(&mut self) {
+        if let Some(child) = &mut self.0 {
+            // Ended already is as good.
+            let _ = child.start_kill();
+        }
+    }
+}
+
 /// A connection that is made when needed.
 pub(crate) struct Link {
     folder: Folder,
@@ -144,19 +156,20 @@ impl Link {
             return Err(fault);
         }
         self.kill().await?;
-        let mut child = self.spawn()?;
+        let mut starting = Starting(Some(self.spawn()?));
         let deadline = Instant::now() + Duration::from_millis(self.timeout_ms.max(1_000) * 2);
         loop {
             if let Ok(stream) = self.greeted().await {
                 tracing::info!(folder = %self.folder.path().display(), "started the workspace's shim");
-                tokio::spawn(async move { child.wait().await });
+                if let Some(mut child) = starting.0.take() {
+                    tokio::spawn(async move { child.wait().await });
+                }
                 return Ok(stream);
             }
-            if let Ok(Some(status)) = child.try_wait() {
+            if let Some(Ok(Some(status))) = starting.0.as_mut().map(Child::try_wait) {
                 return Err(Fault::unavailable("the shim ended at once").detail(self.last_words(status)));
             }
             if Instant::now() > deadline {
-                let _ = child.start_kill();
                 return Err(Fault::unavailable("the shim does not come up"));
             }
             tokio::time::sleep(Duration::from_millis(LOOK_MS)).await;

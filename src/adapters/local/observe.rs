@@ -8,10 +8,12 @@ use opsward_domain::resource::{
 };
 use opsward_ports::provider::{Observation, Query};
 
+use crate::functions;
 use crate::place::Place;
 use crate::platform;
 use crate::provider::Inner;
 use crate::state::{State, Wanted};
+use crate::vaults;
 use crate::wire::Report;
 
 impl Inner {
@@ -39,12 +41,15 @@ impl Inner {
                 Observation::Volumes(all.collect::<Result<_, _>>()?)
             }
             Query::Functions { workspace } => {
-                self.place(tenant, workspace)?;
-                Observation::Functions(Vec::new())
+                let place = self.place(tenant, workspace)?;
+                let state = place.state();
+                let all = state.functions.iter().map(|(name, it)| functions::status(&place, &state, name, it));
+                Observation::Functions(all.collect())
             }
             Query::Backups { workspace } => {
-                self.place(tenant, workspace)?;
-                Observation::Backups(Vec::new())
+                let state = self.place(tenant, workspace)?.state();
+                let all = state.backups.iter().map(|(name, it)| vaults::status(&state, name, it));
+                Observation::Backups(all.collect())
             }
             Query::Platform => {
                 let root = self.options.root.clone();
@@ -79,6 +84,14 @@ impl Inner {
                 let report = place.link.report().await?;
                 let found = volume(&place, &state, name, &report)?;
                 Ok(found.map_or(ResourceState::Absent, ResourceState::Volume))
+            }
+            Resource::Function(name) => {
+                let found = state.functions.get(name).map(|it| functions::status(&place, &state, name, it));
+                Ok(found.map_or(ResourceState::Absent, ResourceState::Function))
+            }
+            Resource::Backup(name) => {
+                let found = state.backups.get(name).map(|it| vaults::status(&state, name, it));
+                Ok(found.map_or(ResourceState::Absent, ResourceState::Backup))
             }
             _ => absent,
         }

@@ -13,6 +13,7 @@ use opsward_ports::clock::{Clock, Entropy};
 
 use crate::disk;
 use crate::folder::Folder;
+use crate::keep::interrupted;
 use crate::ledger::{Answer, Entry};
 use crate::options::Options;
 use crate::place::{Place, lock};
@@ -148,7 +149,12 @@ fn resume(inner: &Arc<Inner>, place: &Arc<Place>) -> Result<(), Fault> {
         }
         for (turn, key, intent) in open {
             let Some(inner) = inner_weak.upgrade() else { return };
-            if let Err(fault) = inner.finish(&place, &key, &intent).await {
+            let finished = match intent.action {
+                // A call is never made twice.
+                Action::InvokeFunction(_) => inner.answer(&place, &key, &intent, Answer::Done(interrupted())).await,
+                _ => inner.finish(&place, &key, &intent).await.map(drop),
+            };
+            if let Err(fault) = finished {
                 tracing::error!(%key, %fault, "an interrupted step cannot be answered");
             }
             drop(turn);

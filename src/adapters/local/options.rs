@@ -12,6 +12,8 @@ pub(crate) const LEDGER_ENTRIES_MAX: usize = 8_192;
 pub(crate) const WORKLOADS_MAX: usize = 200;
 /// Most volumes of one workspace.
 pub(crate) const VOLUMES_MAX: usize = 200;
+/// Most functions, and most backups, of one workspace.
+pub(crate) const KINDS_MAX: usize = 200;
 /// Most exits inside [`ShimOptions::crash_window_ms`] before a replica counts as crash looping.
 pub(crate) const CRASH_EXITS: usize = 4;
 /// Longest answer of a health check that is read.
@@ -26,7 +28,8 @@ pub(crate) const SCRAPE_SERIES_MAX: usize = 500;
 pub struct Options {
     /// Folder that holds everything; made if absent.
     pub root: PathBuf,
-    /// Program that enters [`crate::role_main`] when its first argument is `__shim`.
+    /// Program that enters [`crate::role_main`] when its first argument is `__shim`, and the function
+    /// host's role when it is `__functions`.
     pub exe: PathBuf,
     /// Time between two samples of a replica.
     pub scrape_interval_ms: u64,
@@ -40,6 +43,8 @@ pub struct Options {
     pub samples_max: usize,
     /// Bounds that the shim keeps.
     pub shim: ShimOptions,
+    /// Bounds of a workspace's function host.
+    pub functions: opsward_functions::Options,
 }
 
 impl Options {
@@ -54,6 +59,7 @@ impl Options {
             poll_interval_ms: 100,
             samples_max: 200_000,
             shim: ShimOptions::default(),
+            functions: opsward_functions::Options::default(),
         }
     }
 }

@@ -8,11 +8,15 @@ use opsward_domain::fault::Fault;
 use opsward_domain::name::{Tenant, Workload, Workspace};
 use opsward_domain::spec::WorkloadSpec;
 
+use serde::{Deserialize, Serialize};
+
 use crate::disk;
 use crate::folder::Folder;
+use crate::functions::{Functions, load_tallies};
 use crate::link::Link;
 use crate::spool::Position;
 use crate::state::State;
+use crate::vaults::Vaults;
 
 /// Takes a lock whatever became of its last holder: every guarded value is replaced whole.
 pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -21,6 +25,13 @@ pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 /// Names one spec for good.
 type SpecKey = (Workload, u64, u64);
+
+/// How far each of a workspace's spools has been acknowledged.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Cursor {
+    pub(crate) logs: Position,
+    pub(crate) calls: Position,
+}
 
 /// A workspace.
 pub(crate) struct Place {
@@ -31,21 +42,26 @@ pub(crate) struct Place {
     /// Held while a change is made, so that changes come one after the other.
     pub(crate) changing: tokio::sync::Mutex<()>,
     /// How far its output has been acknowledged.
-    pub(crate) position: Mutex<Position>,
+    pub(crate) cursor: Mutex<Cursor>,
+    pub(crate) functions: Functions,
+    pub(crate) vaults: Arc<Vaults>,
     state: Mutex<Arc<State>>,
     specs: Mutex<BTreeMap<SpecKey, Arc<WorkloadSpec>>>,
 }
 
 impl Place {
-    pub(crate) fn new(folder: Folder, state: State, link: Link) -> Result<Self, Fault> {
-        let position = disk::read_json(&folder.cursor())?.unwrap_or_default();
+    pub(crate) fn new(folder: Folder, state: State, link: Link, vaults: Vaults) -> Result<Self, Fault> {
+        let cursor = disk::read_json(&folder.cursor())?.unwrap_or_default();
+        let functions = Functions::new(load_tallies(&folder.tallies()));
         Ok(Self {
             tenant: state.tenant.clone(),
             workspace: state.workspace.clone(),
             folder,
             link,
             changing: tokio::sync::Mutex::new(()),
-            position: Mutex::new(position),
+            cursor: Mutex::new(cursor),
+            functions,
+            vaults: Arc::new(vaults),
             state: Mutex::new(Arc::new(state)),
             specs: Mutex::default(),
         })
@@ -68,6 +84,15 @@ impl Place {
         write.await.map_err(|_| Fault::internal("the write died"))?.map_err(|error| failed(&error))?;
         *lock(&self.state) = Arc::new(state);
         Ok(())
+    }
+
+    /// Notes what turned out, in turn with other changes.
+    pub(crate) async fn amend(&self, edit: impl FnOnce(&mut State)) -> Result<(), Fault> {
+        let _turn = self.changing.lock().await;
+        let mut state = self.state().as_ref().clone();
+        edit(&mut state);
+        state.bump();
+        self.commit(state).await
     }
 
     /// Drops an answered intent; the next commit writes that down, and opening tolerates it until then.

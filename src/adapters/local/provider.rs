@@ -27,6 +27,7 @@ use crate::options::Options;
 use crate::place::{Place, lock};
 use crate::state::State;
 use crate::telemetry::Outbox;
+use crate::vaults::Vaults;
 
 type Places = BTreeMap<(Tenant, Workspace), Arc<Place>>;
 
@@ -101,7 +102,9 @@ impl Inner {
 
     pub(crate) fn new_place(&self, folder: Folder, state: State) -> Result<Place, Fault> {
         let link = Link::new(folder.clone(), &self.options, self.clock.clone(), self.entropy.clone());
-        Place::new(folder, state, link)
+        let dir = self.options.root.join("vaults").join(state.tenant.as_str()).join(state.workspace.as_str());
+        let vaults = Vaults::new(dir, self.options.root.join("keys").join("backups"));
+        Place::new(folder, state, link, vaults)
     }
 
     pub(crate) fn folder(&self, tenant: &Tenant, workspace: &Workspace) -> Folder {
@@ -176,6 +179,9 @@ impl LocalProvider {
     pub async fn shutdown(&self, keep_workloads: bool) -> Result<(), Fault> {
         self.inner.end_tasks();
         let mut first = Ok(());
+        for place in self.inner.places() {
+            place.functions.stop().await;
+        }
         if !keep_workloads {
             let ends = self.inner.places().into_iter().map(|place| async move { place.link.end().await });
             for end in ends.map(tokio::spawn).collect::<Vec<_>>() {

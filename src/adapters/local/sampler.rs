@@ -30,8 +30,12 @@ const READY: &str = "replica_ready";
 const OPEN_FILES: &str = "replica_open_files";
 const VOLUME_USED: &str = "volume_used_bytes";
 const VOLUME_SIZE: &str = "volume_size_bytes";
+const CALLS: &str = "function_invocations_total";
+const FAILED_CALLS: &str = "function_failures_total";
+const BUSY: &str = "function_busy_seconds_total";
 /// Names that only the platform may say.
-const OURS: [&str; 7] = [CPU, MEMORY, RESTARTS, READY, OPEN_FILES, VOLUME_USED, VOLUME_SIZE];
+const OURS: [&str; 10] =
+    [CPU, MEMORY, RESTARTS, READY, OPEN_FILES, VOLUME_USED, VOLUME_SIZE, CALLS, FAILED_CALLS, BUSY];
 
 /// Samples until the provider is gone.
 pub(crate) async fn run(inner: Weak<Inner>) {
@@ -100,6 +104,16 @@ fn measured(place: &Place, report: &Report, at_ms: AtMs) -> Vec<Sample> {
     let mut samples: Vec<Sample> = Vec::new();
     for (name, running) in &report.workloads {
         samples.extend(running.replicas.iter().flat_map(|it| of_replica(name, it)));
+    }
+    for (name, tally) in place.functions.tallies() {
+        let Ok(workload) = Workload::parse(name.as_str()) else { continue };
+        #[allow(clippy::cast_precision_loss, reason = "a sample's value is a float")]
+        let values = [
+            (CALLS, tally.invocations as f64),
+            (FAILED_CALLS, tally.failures as f64),
+            (BUSY, tally.busy_us as f64 / 1e6),
+        ];
+        samples.extend(values.map(|(metric, value)| sample(Some(&workload), None, metric, value)));
     }
     let state = place.state();
     #[allow(clippy::cast_precision_loss, reason = "a sample's value is a float")]

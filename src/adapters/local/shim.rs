@@ -27,6 +27,7 @@ use tokio::net::UnixListener;
 use tokio::signal::unix::{SignalKind, signal};
 
 use self::core::Core;
+pub(crate) use self::output::plain;
 use crate::disk;
 use crate::folder::Folder;
 use crate::options::ShimOptions;
@@ -113,6 +114,10 @@ async fn supervise(folder: Folder, bounds: ShimOptions) -> Result<(), String> {
             _ = ends.recv() => core.borrow_mut().stopping = true,
             _ = memory.tick() => limits::watch_memory(&mut core.borrow_mut()),
             _ = volumes.tick() => {
+                if folder.state().try_exists().is_ok_and(|exists| !exists) {
+                    // Somebody removed the workspace behind our back; nobody could ever stop us otherwise.
+                    core.borrow_mut().stopping = true;
+                }
                 limits::watch_volumes(&mut core.borrow_mut());
                 leftovers::kill_escaped(&core.borrow());
             }

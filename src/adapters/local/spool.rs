@@ -191,7 +191,11 @@ fn read_segment(dir: &Path, reading: &mut Reading, records_max: usize) -> io::Re
 
 /// Removes segments that lie wholly before `position`.
 pub(crate) fn forget(dir: &Path, position: Position) -> io::Result<()> {
-    for first in segments(dir)?.into_iter().filter(|first| *first < position.segment) {
+    let all = match segments(dir) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        all => all?,
+    };
+    for first in all.into_iter().filter(|first| *first < position.segment) {
         fs::remove_file(segment(dir, first))?;
     }
     Ok(())

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use opsward_domain::action::Action;
-use opsward_domain::name::{Tenant, Volume, Workload, Workspace};
-use opsward_domain::resource::ResourceVersion;
+use opsward_domain::name::{Backup, Function, Tenant, Volume, Workload, Workspace};
+use opsward_domain::resource::{FunctionVersion, ResourceVersion};
 use opsward_domain::time::AtMs;
 use serde::{Deserialize, Serialize};
 
@@ -27,6 +27,8 @@ pub(crate) struct State {
     pub(crate) leaving: bool,
     pub(crate) workloads: BTreeMap<Workload, Wanted>,
     pub(crate) volumes: BTreeMap<Volume, WantedVolume>,
+    pub(crate) functions: BTreeMap<Function, WantedFunction>,
+    pub(crate) backups: BTreeMap<Backup, KeptBackup>,
     /// Changes that are made here and not yet answered in the ledger, by key.
     pub(crate) intents: BTreeMap<String, Intent>,
 }
@@ -62,6 +64,56 @@ pub(crate) struct Kept {
 pub(crate) struct WantedVolume {
     pub(crate) version: u64,
     pub(crate) size_bytes: u64,
+}
+
+/// A function that should answer calls; its sources are in files of their own.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct WantedFunction {
+    pub(crate) version: u64,
+    /// Tells two functions of one name, one after the other, apart.
+    pub(crate) incarnation: u64,
+    pub(crate) active: Option<u64>,
+    /// Kept versions, oldest first.
+    pub(crate) versions: Vec<KeptFunction>,
+}
+
+/// A version that can be activated.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct KeptFunction {
+    pub(crate) version: u64,
+    pub(crate) runtime: String,
+    pub(crate) digest: String,
+    pub(crate) at_ms: AtMs,
+    pub(crate) timeout_ms: u64,
+    pub(crate) memory_bytes_max: u64,
+}
+
+impl KeptFunction {
+    /// What people see of it.
+    pub(crate) fn show(&self) -> FunctionVersion {
+        FunctionVersion {
+            version: self.version,
+            runtime: self.runtime.clone(),
+            digest: self.digest.clone(),
+            at_ms: self.at_ms,
+        }
+    }
+}
+
+/// A backup; its content is in the workspace's vault.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct KeptBackup {
+    pub(crate) version: u64,
+    /// Its name in the vault; absent while it is being taken.
+    pub(crate) snapshot: Option<String>,
+    pub(crate) taken_at_ms: AtMs,
+    /// What it holds, with the size that each volume had.
+    pub(crate) volumes: BTreeMap<Volume, u64>,
+    pub(crate) bytes: u64,
+    pub(crate) verified_at_ms: Option<AtMs>,
 }
 
 /// A change whose outcome is still to be written down.

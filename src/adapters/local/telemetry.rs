@@ -3,6 +3,7 @@
 //! survive the server; samples that it had not handed over are measured anew, not delivered again.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -13,7 +14,7 @@ use opsward_domain::telemetry::{Level, LogLine, ReplicaEvent, Sample};
 use opsward_ports::telemetry::{BATCH_ITEMS_MAX, Batch, TelemetrySource};
 
 use crate::disk;
-use crate::place::{Place, lock};
+use crate::place::{Cursor, Place, lock};
 use crate::provider::{Inner, LocalProvider};
 use crate::spool::{self, Position, Record};
 
@@ -25,7 +26,7 @@ const LEVEL_BYTES_MAX: usize = 200;
 /// A batch on its way, with what its acknowledgement will make durable.
 struct Sent {
     batch: Batch,
-    positions: Vec<(Arc<Place>, Position)>,
+    cursors: Vec<(Arc<Place>, Cursor)>,
 }
 
 #[derive(Default)]
@@ -88,26 +89,39 @@ impl Inner {
     fn collect_tenant(&self, tenant: Tenant, places: Vec<Arc<Place>>, cursor: u64) -> Result<Sent, Fault> {
         let mut batch =
             Batch { tenant, lines: Vec::new(), samples: Vec::new(), events: Vec::new(), lost_lines: 0, cursor };
-        let mut positions = Vec::new();
+        let mut cursors = Vec::new();
         // Half of a batch belongs to samples, so that a flood of output cannot starve them.
         let mut room = BATCH_ITEMS_MAX / 2;
         for place in places {
-            let from = *lock(&place.position);
-            let dir = place.folder.logs();
-            let reading = spool::read(&dir, from, room);
-            let reading = reading.map_err(|error| disk::fault("output cannot be read", &dir, &error))?;
-            room = room.saturating_sub(reading.records.len());
-            batch.lost_lines += reading.lost;
-            for record in reading.records {
-                sort_in(&mut batch, &place.workspace, record);
-            }
-            if reading.end != from {
-                positions.push((place, reading.end));
+            let before = *lock(&place.cursor);
+            let logs = read_in(&mut batch, &place.workspace, &place.folder.logs(), before.logs, &mut room)?;
+            let calls = read_in(&mut batch, &place.workspace, &place.folder.calls(), before.calls, &mut room)?;
+            let after = Cursor { logs, calls };
+            if after != before {
+                cursors.push((place, after));
             }
         }
         batch.samples = self.outbox.take(&batch.tenant, BATCH_ITEMS_MAX / 2);
-        Ok(Sent { batch, positions })
+        Ok(Sent { batch, cursors })
     }
+}
+
+/// Adds what a spool has from `from` on; returns where it ends.
+fn read_in(
+    batch: &mut Batch,
+    workspace: &Workspace,
+    dir: &Path,
+    from: Position,
+    room: &mut usize,
+) -> Result<Position, Fault> {
+    let reading = spool::read(dir, from, *room);
+    let reading = reading.map_err(|error| disk::fault("output cannot be read", dir, &error))?;
+    *room = room.saturating_sub(reading.records.len());
+    batch.lost_lines += reading.lost;
+    for record in reading.records {
+        sort_in(batch, workspace, record);
+    }
+    Ok(reading.end)
 }
 
 fn sort_in(batch: &mut Batch, workspace: &Workspace, record: Record) {
@@ -170,12 +184,13 @@ impl TelemetrySource for LocalProvider {
     async fn acknowledge(&self, cursor: u64) -> Result<(), Fault> {
         let mut desk = self.inner.outbox.desk.lock().await;
         let Some(sent) = desk.sent.take_if(|sent| sent.batch.cursor <= cursor) else { return Ok(()) };
-        for (place, position) in sent.positions {
-            *lock(&place.position) = position;
+        for (place, cursor) in sent.cursors {
+            *lock(&place.cursor) = cursor;
             let path = place.folder.cursor();
-            let kept = disk::encode(&position)
+            let kept = disk::encode(&cursor)
                 .and_then(|bytes| disk::write_whole(&path, &bytes))
-                .and_then(|()| spool::forget(&place.folder.logs(), position));
+                .and_then(|()| spool::forget(&place.folder.logs(), cursor.logs))
+                .and_then(|()| spool::forget(&place.folder.calls(), cursor.calls));
             match kept {
                 // The workspace was removed meanwhile.
                 Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}

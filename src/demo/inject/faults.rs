@@ -107,3 +107,80 @@ pub(crate) fn script<'w>(world: &'w World, name: &str, twin: bool, seed: u64, pa
     }
     Some(script)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::driver::lines::Expect;
+    use crate::inject::scenario::Move;
+    use std::collections::BTreeSet;
+
+    fn each(twin: bool, check: impl Fn(&Script<'_>, &World)) {
+        for incident in &INCIDENTS {
+            for seed in 0..80 {
+                let world = World::new(seed);
+                check(&script(&world, incident.name, twin, seed, 1.0).unwrap(), &world);
+            }
+        }
+    }
+
+    #[test]
+    fn every_script_tells_one_truth_that_can_be_acted_on() {
+        each(false, |script, world| {
+            let truth = &script.truth;
+            let causes = script.moves.iter().filter(|next| **next == Move::Cause).count();
+            assert_eq!(causes, 1, "{truth:?}");
+            assert_ne!(script.moves.first(), Some(&Move::Cause), "{truth:?}");
+            match truth.expect {
+                Expect::Repair => {
+                    assert!(!truth.right_actions.is_empty(), "{truth:?}");
+                    assert!(world.workloads().contains(&truth.victim), "{truth:?}");
+                    assert!(!truth.decoys.contains(&truth.victim), "{truth:?}");
+                }
+                _ => assert!(truth.victim.is_empty() && truth.right_actions.is_empty(), "{truth:?}"),
+            }
+        });
+        each(true, |script, _| {
+            assert_eq!(script.truth.expect, Expect::Quiet);
+            assert!(script.truth.right_actions.is_empty() && script.truth.victim.is_empty());
+        });
+    }
+
+    #[test]
+    fn seeds_vary_victims_and_forms() {
+        for incident in &INCIDENTS {
+            let forms: BTreeSet<String> = (0..80)
+                .map(|seed| {
+                    let world = World::new(seed);
+                    let truth = script(&world, incident.name, false, seed, 1.0).unwrap().truth;
+                    format!("{}/{}", truth.victim, truth.variant)
+                })
+                .collect();
+            assert!(forms.len() >= 2, "{}: {forms:?}", incident.name);
+        }
+        let world = World::new(1);
+        assert!(script(&world, "no-such-incident", false, 1, 1.0).is_none());
+    }
+
+    #[test]
+    fn what_others_can_read_does_not_tell() {
+        let check = |script: &Script<'_>, _: &World| {
+            for next in &script.moves {
+                let text = match next {
+                    Move::Act { action, reason } => format!("{action} {reason}"),
+                    Move::Ship { release, reason } => {
+                        format!("{} {reason}", serde_json::to_string(release).unwrap())
+                    }
+                    Move::Alert { name, summary, .. } => format!("{name} {summary}"),
+                    _ => continue,
+                }
+                .to_lowercase();
+                for word in ["inject", "fault", "chaos", "twin", "decoy", "victim", "simulat", "demo"] {
+                    assert!(!text.contains(word), "{word}: {text}");
+                }
+            }
+        };
+        each(false, check);
+        each(true, check);
+    }
+}

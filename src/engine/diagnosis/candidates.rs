@@ -179,6 +179,9 @@ fn of_change(case: &Case<'_>, status: &WorkloadStatus, changed: &Changed<'_>, ca
     if named {
         features.push((Feature::LogNamesAccused, 1.0));
     }
+    if edge > 0.0 {
+        features.push((Feature::TouchesEdge, 1.0));
+    }
     if case.fresh_of(name).iter().any(|one| one.template.level >= Some(Level::Error)) {
         features.push((Feature::FreshErrors, 1.0));
     }

@@ -15,7 +15,7 @@ use super::symptoms::{self, Symptoms};
 
 pub(super) struct Case<'a> {
     pub(super) picture: &'a Picture,
-    pub(super) signals: Signals,
+    pub(super) signals: Signals<'a>,
     pub(super) symptoms: BTreeMap<Workload, Symptoms>,
     pub(super) blame: Blame,
     pub(super) fresh: BTreeMap<Workload, Vec<Fresh<'a>>>,
@@ -29,7 +29,7 @@ impl<'a> Case<'a> {
         let blame = graph::blame(picture, &signals, &symptoms);
         Self { picture, signals, symptoms, blame, fresh: logs::fresh(picture), changes: changes::read(picture) }
     }
-    pub(super) fn vital(&self, name: &Workload) -> Option<&Vital> {
+    pub(super) fn vital(&self, name: &Workload) -> Option<&Vital<'_>> {
         self.signals.of.get(name)
     }
     pub(super) fn fresh_of(&self, name: &Workload) -> &[Fresh<'a>] {

@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use opsward_domain::action::{Action, ActionKind, SetEnvironment};
 use opsward_domain::cause::Change;
 use opsward_domain::effect::Effect;
-use opsward_domain::resource::{Revision, WorkloadStatus};
+use opsward_domain::name::Workload;
+use opsward_domain::resource::{Resource, Revision, WorkloadStatus};
 use opsward_domain::spec::WorkloadSpec;
 use opsward_domain::time::AtMs;
 
@@ -14,7 +15,10 @@ use super::picture::Picture;
 /// How far apart a change and the revision it made may be recorded.
 const REVISION_NEAR_MS: i64 = 10_000;
 /// How much earlier than its change an effect may seem to begin: clocks, bins and detection.
-pub(super) const EARLY_MS: i64 = 5_000;
+pub(super) const EARLY_MS: i64 = 10_000;
+/// Up to here that is no argument against the change; at the end of it, fits this much.
+const EARLY_FREE_MS: i64 = 3_000;
+const EARLY_FIT: f64 = 0.3;
 /// Lag up to which a change fits fully.
 const LAG_FULL_MS: f64 = 30_000.0;
 /// Further lag at which it fits half.
@@ -102,10 +106,20 @@ fn compare(old: &WorkloadSpec, new: &WorkloadSpec, env: &EnvironmentDiff) -> Sor
     }
 }
 
-/// Every change of a workload, with its sides.
+/// True for what was done about this incident: it came after the complaint, to a thing that was treated.
+fn attempt(picture: &Picture, change: &Change) -> bool {
+    let Some(alert) = &picture.alert else { return false };
+    let treated = |name: &Workload| {
+        let resource = Resource::Workload(name.clone());
+        picture.tried.iter().any(|(action, _)| action.resource() == resource)
+    };
+    change.at_ms >= alert.started_at_ms && change.workload.as_ref().is_some_and(treated)
+}
+
+/// Every change of a workload, with its sides; attempts at a remedy are not causes.
 pub(super) fn read(picture: &Picture) -> Vec<Changed<'_>> {
     let mut all: Vec<Changed<'_>> = Vec::new();
-    for change in &picture.changes {
+    for change in picture.changes.iter().filter(|change| !attempt(picture, change)) {
         let status = change.workload.as_ref().and_then(|name| picture.workload(name));
         let (before, after) = status.map_or((None, None), |status| sides(change, status));
         let env = match (before, after) {
@@ -130,6 +144,10 @@ impl Changed<'_> {
     pub(super) fn fit(&self, onset_ms: AtMs) -> f64 {
         if !self.precedes(onset_ms) {
             return 0.0;
+        }
+        let late = self.change.at_ms.saturating_sub(onset_ms).saturating_sub(EARLY_FREE_MS);
+        if late > 0 {
+            return 1.0 - (1.0 - EARLY_FIT) * late as f64 / (EARLY_MS - EARLY_FREE_MS) as f64;
         }
         let lag = onset_ms.saturating_sub(self.change.at_ms).max(0) as f64;
         1.0 / (1.0 + (lag - LAG_FULL_MS).max(0.0) / LAG_HALF_MS)

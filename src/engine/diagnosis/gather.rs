@@ -3,7 +3,7 @@
 
 mod evidence;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
 use std::time::{Duration, Instant};
 
@@ -17,7 +17,7 @@ use opsward_domain::evidence::Evidence;
 use opsward_domain::fault::Fault;
 use opsward_domain::name::{Volume, Workload, Workspace};
 use opsward_domain::resource::{VolumeStatus, WorkloadStatus};
-use opsward_domain::telemetry::{LogQuery, ReplicaEvent, Series, SeriesQuery, TemplateCount};
+use opsward_domain::telemetry::{Level, LogQuery, ReplicaEvent, Series, SeriesQuery, TemplateCount};
 use opsward_domain::time::{AtMs, Window};
 use opsward_ports::logs::Logs;
 use opsward_ports::provider::{Provider, observe_volumes, observe_workloads};
@@ -187,16 +187,27 @@ impl Look<'_> {
     }
 
     async fn templates(&self, what: &str, window: Window) -> Part<Vec<TemplateCount>> {
-        let query = LogQuery {
+        let query = |level_min| LogQuery {
             workspace: self.known.workspace.clone(),
             workloads: Vec::new(),
             window,
-            level_min: Some(opsward_domain::telemetry::Level::Warn),
+            level_min,
             text: String::new(),
             template: None,
             limit: TEMPLATES_MAX,
         };
-        self.part(what, self.stores.logs.templates(self.cx, &query)).await
+        // Once for what says that it is serious, however rare, and once for programs that write no levels.
+        let (serious, any) = (query(Some(Level::Warn)), query(None));
+        let both = async {
+            let logs = self.stores.logs;
+            let (mut found, rest) =
+                futures::try_join!(logs.templates(self.cx, &serious), logs.templates(self.cx, &any))?;
+            let known: BTreeSet<(Workload, u64)> = found.iter().map(|t| (t.workload.clone(), t.template)).collect();
+            let new = |t: &TemplateCount| t.level.is_none() && !known.contains(&(t.workload.clone(), t.template));
+            found.extend(rest.into_iter().filter(new));
+            Ok(found)
+        };
+        self.part(what, both).await
     }
 
     async fn metric(&self, workload: Option<&Workload>, metric: &str) -> Part<Vec<Series>> {

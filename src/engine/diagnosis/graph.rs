@@ -86,7 +86,7 @@ pub(super) fn resolve(picture: &Picture, caller: &WorkloadStatus, peer: &str) ->
 }
 
 /// Extra counts per second after bin `onset` compared with before.
-fn excess(signals: &Signals, counts: &[f64], onset: usize) -> f64 {
+fn excess(signals: &Signals<'_>, counts: &[f64], onset: usize) -> f64 {
     let grid = &signals.grid;
     let before = per_second(grid, counts, 0, onset.saturating_sub(MARGIN_BINS));
     (per_second(grid, counts, onset, grid.len) - before).max(0.0)
@@ -104,7 +104,7 @@ fn excess_per(counts: &[f64], of: &[f64], onset: usize) -> f64 {
 
 struct Flow<'a> {
     picture: &'a Picture,
-    signals: &'a Signals,
+    signals: &'a Signals<'a>,
     symptoms: &'a BTreeMap<Workload, Symptoms>,
     sinks: BTreeMap<Place, f64>,
 }
@@ -130,14 +130,14 @@ impl Shares {
     }
 }
 
-fn error_shares(signals: &Signals, vital: &Vital, onset: usize) -> Shares {
+fn error_shares(signals: &Signals<'_>, vital: &Vital<'_>, onset: usize) -> Shares {
     let extra = excess(signals, &vital.errors, onset);
     let by_peer = vital.peers.iter().map(|(name, peer)| (name.clone(), excess(signals, &peer.failed, onset)));
     // Failures of a fraction of the trouble are its noise, not its source.
     Shares::new(extra, by_peer.filter(|(_, part)| *part > 0.05 * extra).collect())
 }
 
-fn latency_shares(vital: &Vital, onset: usize) -> Shares {
+fn latency_shares(vital: &Vital<'_>, onset: usize) -> Shares {
     let extra = excess_per(&vital.seconds, &vital.timed, onset);
     let timed = vital.peers.iter().filter(|(_, peer)| !peer.seconds.is_empty());
     let by_peer = timed.map(|(name, peer)| (name.clone(), excess_per(&peer.seconds, &vital.timed, onset)));
@@ -145,7 +145,7 @@ fn latency_shares(vital: &Vital, onset: usize) -> Shares {
 }
 
 /// Splits the trouble of one workload.
-pub(super) fn shares(signals: &Signals, symptoms: &Symptoms, name: &Workload) -> Shares {
+pub(super) fn shares(signals: &Signals<'_>, symptoms: &Symptoms, name: &Workload) -> Shares {
     let all_own = Shares { own: 1.0, peers: BTreeMap::new() };
     let Some(vital) = signals.of.get(name).filter(|vital| vital.counted) else { return all_own };
     let mut found = match (symptoms.errors, symptoms.latency) {
@@ -204,7 +204,7 @@ impl Flow<'_> {
     }
 }
 
-fn callers(picture: &Picture, signals: &Signals) -> BTreeMap<Place, Vec<(Workload, String)>> {
+fn callers(picture: &Picture, signals: &Signals<'_>) -> BTreeMap<Place, Vec<(Workload, String)>> {
     let mut found: BTreeMap<Place, Vec<(Workload, String)>> = BTreeMap::new();
     for status in &picture.workloads {
         let mut seen = BTreeSet::new();
@@ -224,7 +224,7 @@ fn callers(picture: &Picture, signals: &Signals) -> BTreeMap<Place, Vec<(Workloa
 }
 
 /// The caller whose calls for each of its own requests grew most, if they did, for a callee in trouble.
-fn amplifier(signals: &Signals, callers: &[(Workload, String)], onset: usize) -> Option<Workload> {
+fn amplifier(signals: &Signals<'_>, callers: &[(Workload, String)], onset: usize) -> Option<Workload> {
     let grid = &signals.grid;
     let early = onset.saturating_sub(MARGIN_BINS);
     let growth = |caller: &Workload, peer: &String| {
@@ -240,7 +240,7 @@ fn amplifier(signals: &Signals, callers: &[(Workload, String)], onset: usize) ->
 
 /// Moves the blame of a callee that drowns in extra calls to what made its caller ask more: another
 /// peer of the caller that fails, or a change of the caller.
-fn unload(picture: &Picture, signals: &Signals, symptoms: &BTreeMap<Workload, Symptoms>, blame: &mut Blame) {
+fn unload(picture: &Picture, signals: &Signals<'_>, symptoms: &BTreeMap<Workload, Symptoms>, blame: &mut Blame) {
     let drowning: Vec<Workload> = symptoms
         .iter()
         .filter(|(name, found)| found.any() && found.traffic.is_some() && blame.ours(name) > 0.0)
@@ -266,7 +266,7 @@ fn unload(picture: &Picture, signals: &Signals, symptoms: &BTreeMap<Workload, Sy
 }
 
 /// Where the trouble comes from.
-pub(super) fn blame(picture: &Picture, signals: &Signals, symptoms: &BTreeMap<Workload, Symptoms>) -> Blame {
+pub(super) fn blame(picture: &Picture, signals: &Signals<'_>, symptoms: &BTreeMap<Workload, Symptoms>) -> Blame {
     let mut found = Blame { callers: callers(picture, signals), ..Blame::default() };
     let mut flow = Flow { picture, signals, symptoms, sinks: BTreeMap::new() };
     let suffers = |name: &Workload| symptoms.get(name).is_some_and(Symptoms::any);

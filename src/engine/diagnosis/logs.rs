@@ -41,6 +41,30 @@ pub(super) fn holds(text: &str, word: &str) -> bool {
         .any(|(at, found)| !part(text[..at].chars().next_back()) && !part(text[at + found.len()..].chars().next()))
 }
 
+/// Words by which a line without a level complains.
+const COMPLAINTS: [&str; 12] = [
+    "error",
+    "fatal",
+    "panic",
+    "panicked",
+    "exception",
+    "traceback",
+    "failed",
+    "failure",
+    "refused",
+    "cannot",
+    "denied",
+    "killed",
+];
+
+/// True for warnings and errors, and for complaints of programs that write no levels.
+fn complains(template: &TemplateCount) -> bool {
+    match template.level {
+        Some(level) => level >= Level::Warn,
+        None => COMPLAINTS.iter().any(|word| holds(&template.text, word)),
+    }
+}
+
 fn seconds(window: Window) -> f64 {
     (window.length_ms() as f64 / 1_000.0).max(1.0)
 }
@@ -53,7 +77,7 @@ pub(super) fn fresh(picture: &Picture) -> BTreeMap<Workload, Vec<Fresh<'_>>> {
     }
     let scale = seconds(picture.incident) / seconds(picture.baseline);
     let mut found: BTreeMap<Workload, Vec<Fresh<'_>>> = BTreeMap::new();
-    for template in picture.templates_now.iter().filter(|t| t.level.is_some_and(|level| level >= Level::Warn)) {
+    for template in picture.templates_now.iter().filter(|t| complains(t)) {
         let before = earlier.get(&(&template.workload, template.template)).copied().unwrap_or(0) as f64 * scale;
         if template.count >= COUNT_MIN && template.count as f64 >= TIMES_MIN * before {
             found.entry(template.workload.clone()).or_default().push(Fresh { template, before });
@@ -75,6 +99,18 @@ mod tests {
     fn words_match_whole_and_in_any_case() {
         assert!(holds("upstream Payments: timeout", "payments"));
         assert!(holds("bad value \"eu-9\" for REGION", "region"));
+        let line = |level, text: &str| TemplateCount {
+            template: 1,
+            text: text.into(),
+            workload: Workload::parse("a").unwrap(),
+            level,
+            count: 1,
+            first_ms: 0,
+            last_ms: 0,
+            sample: text.into(),
+        };
+        assert!(complains(&line(None, "thread <*> panicked at <*>")) && complains(&line(Some(Level::Error), "x")));
+        assert!(!complains(&line(None, "GET / 200")) && !complains(&line(Some(Level::Info), "error rate is fine")));
         for (text, word) in [("repayments failed", "payments"), ("payments-v2", "payments"), ("x", "x"), ("", "ab")] {
             assert!(!holds(text, word), "{text} {word}");
         }

@@ -22,6 +22,8 @@ pub(super) enum Feature {
     ChangeFits,
     /// Fresh complaints name what the change touched.
     LogNamesChange,
+    /// The change touched how the accused calls what fails: its address, its time limit.
+    TouchesEdge,
     /// Fresh complaints of callers name the accused.
     LogNamesAccused,
     /// The accused has fresh errors in its log.
@@ -41,6 +43,7 @@ fn weight(feature: Feature) -> f64 {
         Feature::Trace => 3.5,
         Feature::ChangeFits => 3.0,
         Feature::LogNamesChange => 2.5,
+        Feature::TouchesEdge => 1.5,
         Feature::LogNamesAccused => 0.8,
         Feature::FreshErrors => 0.6,
         Feature::CarriedElsewhere => -2.5,

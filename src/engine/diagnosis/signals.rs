@@ -67,7 +67,7 @@ pub(super) struct Memory {
 
 /// Everything derived for one workload.
 #[derive(Debug, Clone)]
-pub(super) struct Vital {
+pub(super) struct Vital<'a> {
     /// True if it counts its own requests.
     pub(super) counted: bool,
     pub(super) requests: Increases,
@@ -85,7 +85,7 @@ pub(super) struct Vital {
     pub(super) open_files: Vec<(Option<u32>, f64, f64)>,
     /// Last sample of any request metric.
     pub(super) heard_ms: Option<AtMs>,
-    buckets: Vec<Series>,
+    buckets: &'a [Series],
 }
 
 /// How far back the codes of failed calls are counted.
@@ -165,8 +165,8 @@ fn open_files(metrics: &SeriesByMetric) -> Vec<(Option<u32>, f64, f64)> {
     found.into_iter().map(|(replica, (first, last))| (replica, first, last)).collect()
 }
 
-impl Vital {
-    fn new(grid: &Grid, metrics: &SeriesByMetric) -> Self {
+impl<'a> Vital<'a> {
+    fn new(grid: &Grid, metrics: &'a SeriesByMetric) -> Self {
         let served = get(metrics, "http_requests_total");
         let requests = increases(grid, served, |_| true);
         let cpu = increases(grid, get(metrics, "process_cpu_seconds_total"), |_| true);
@@ -185,12 +185,12 @@ impl Vital {
             pool: pool(grid, metrics),
             open_files: open_files(metrics),
             heard_ms: last_ms(served),
-            buckets: get(metrics, "http_request_duration_seconds_bucket").to_vec(),
+            buckets: get(metrics, "http_request_duration_seconds_bucket"),
         }
     }
     /// 95th percentile of the answer time in milliseconds with its number of requests.
     pub(super) fn p95_ms(&self, window: Window) -> Option<(f64, f64)> {
-        quantile(&self.buckets, window, 0.95).map(|(seconds, count)| (seconds * 1_000.0, count))
+        quantile(self.buckets, window, 0.95).map(|(seconds, count)| (seconds * 1_000.0, count))
     }
     /// Requests per second over bins `from..to`.
     pub(super) fn rate(&self, grid: &Grid, from: usize, to: usize) -> f64 {
@@ -213,13 +213,13 @@ pub(super) fn mean(levels: &[f64], from: usize, to: usize) -> Option<f64> {
 
 /// All workloads on one grid.
 #[derive(Debug, Clone)]
-pub(super) struct Signals {
+pub(super) struct Signals<'a> {
     pub(super) grid: Grid,
-    pub(super) of: BTreeMap<Workload, Vital>,
+    pub(super) of: BTreeMap<Workload, Vital<'a>>,
 }
 
-impl Signals {
-    pub(super) fn new(picture: &Picture) -> Self {
+impl<'a> Signals<'a> {
+    pub(super) fn new(picture: &'a Picture) -> Self {
         let grid = Grid::over(picture.window);
         let of = picture.series.iter().map(|(name, metrics)| (name.clone(), Vital::new(&grid, metrics))).collect();
         Self { grid, of }

@@ -3,7 +3,6 @@
 
 use opsward_domain::cause::{Change, Claim, Verdict};
 use opsward_domain::name::Workload;
-use opsward_domain::telemetry::Level;
 
 use super::case::Case;
 use super::graph::{Place, shares};
@@ -45,7 +44,7 @@ fn own_signs(case: &Case<'_>, name: &Workload) -> Vec<Claim> {
         );
         signs.push(cite(text));
     }
-    for one in case.fresh_of(name).iter().filter(|one| one.template.level >= Some(Level::Warn)).take(QUOTES_MAX) {
+    for one in case.fresh_of(name).iter().take(QUOTES_MAX) {
         let text = format!(
             "the log of {name} says {} times (before: {:.0}): {}",
             one.template.count,

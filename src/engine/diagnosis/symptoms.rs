@@ -5,8 +5,9 @@ use std::collections::BTreeMap;
 use opsward_domain::alert::Condition;
 use opsward_domain::name::Workload;
 use opsward_domain::resource::{Replica, ReplicaExit, ReplicaState, VolumeStatus, WorkloadStatus};
+use opsward_domain::spec::Objective;
 use opsward_domain::telemetry::Lifecycle;
-use opsward_domain::time::AtMs;
+use opsward_domain::time::{AtMs, Window};
 
 use super::picture::Picture;
 use super::shift::{Rule, Shift, Weighted, fall, rise};
@@ -25,6 +26,10 @@ const ERRORS_TIMES: f64 = 2.0;
 const LATENCY_TIMES: f64 = 1.4;
 /// Least extra mean answer time.
 const LATENCY_ABOVE_BY_S: f64 = 0.004;
+/// Windows in which the slowest answers are looked at, how many, and least quotient.
+const TAIL_MS: i64 = 5_000;
+const TAIL_WINDOWS: i64 = 24;
+const TAIL_TIMES: f64 = 1.5;
 /// Time a replica may take to become ready.
 const START_MS: i64 = 15_000;
 /// Exits that make a crash loop, inside `CRASH_WINDOW_MS`, the last inside `CRASH_RECENT_MS`.
@@ -152,7 +157,7 @@ fn states(picture: &Picture, status: &WorkloadStatus, exits: &[ReplicaExit]) -> 
     found
 }
 
-fn silent(picture: &Picture, signals: &Signals, status: &WorkloadStatus) -> Option<AtMs> {
+fn silent(picture: &Picture, signals: &Signals<'_>, status: &WorkloadStatus) -> Option<AtMs> {
     let heard = signals.of.get(&status.name)?.heard_ms?;
     let others = signals.heard_ms()?;
     let alive = status.replicas.iter().any(|r| r.pid.is_some() && old_enough(picture, r));
@@ -179,7 +184,7 @@ fn mean_rise(grid: &Grid, seconds: &[f64], count: &[f64], lasting: usize) -> Opt
     rise(grid, &series, latency_rule(typical, lasting))
 }
 
-fn errors(grid: &Grid, vital: &Vital, objective: Option<f64>, lasting: usize) -> Option<Shift> {
+fn errors(grid: &Grid, vital: &Vital<'_>, objective: Option<f64>, lasting: usize) -> Option<Shift> {
     let series = Weighted::ratio(&vital.errors, &vital.requests.sum);
     if let Some(shift) = rise(grid, &series, error_rule(lasting)) {
         return Some(shift);
@@ -201,9 +206,36 @@ fn peer_failures(grid: &Grid, peer: &PeerSignals, lasting: usize) -> Option<Shif
     rise(grid, &Weighted::ratio(&bad, &peer.calls), error_rule(lasting))
 }
 
-fn of_metrics(grid: &Grid, vital: &Vital, objective: Option<f64>, lasting: usize, into: &mut Symptoms) {
-    into.errors = errors(grid, vital, objective, lasting);
-    into.latency = mean_rise(grid, &vital.seconds, &vital.timed, lasting);
+/// A rise of the slowest answers that hardly moves the mean: 95th percentiles of short windows above the
+/// objective now and well above what they were. Reports means, as the other rises do.
+fn tail_rise(grid: &Grid, vital: &Vital<'_>, above_ms: f64) -> Option<Shift> {
+    let end_ms = grid.at(grid.len);
+    let window = |back: i64| Window::before(end_ms.saturating_sub(back * TAIL_MS), TAIL_MS);
+    let span = i64::try_from(grid.len).unwrap_or(0).saturating_mul(grid.bin_ms);
+    let count = (span / TAIL_MS).min(TAIL_WINDOWS);
+    let p95: Vec<f64> = (0..count).map(|back| vital.p95_ms(window(back)).map_or(f64::NAN, |(ms, _)| ms)).collect();
+    let now = p95.iter().take(2).copied().fold(f64::INFINITY, f64::min);
+    let mut known: Vec<f64> = p95.iter().skip(2).copied().filter(|ms| ms.is_finite()).collect();
+    known.sort_by(f64::total_cmp);
+    let before = *known.get(known.len() / 4)?;
+    if known.len() < 3 || !now.is_finite() || now <= above_ms || now < TAIL_TIMES * before {
+        return None;
+    }
+    let slow = p95.iter().take_while(|ms| **ms > (before + now) / 2.0).count();
+    let onset_ms = end_ms.saturating_sub(i64::try_from(slow).unwrap_or(0) * TAIL_MS);
+    let onset_bin = grid.index(onset_ms);
+    let mean = |from: usize, to: usize| {
+        let (seconds, timed): (f64, f64) = (vital.seconds[from..to].iter().sum(), vital.timed[from..to].iter().sum());
+        if timed > 0.0 { seconds / timed } else { 0.0 }
+    };
+    let (before, now) = (mean(0, onset_bin), mean(onset_bin, grid.len));
+    (now > before).then_some(Shift { onset_ms, onset_bin, before, now })
+}
+
+fn of_metrics(grid: &Grid, vital: &Vital<'_>, objective: Option<&Objective>, lasting: usize, into: &mut Symptoms) {
+    into.errors = errors(grid, vital, objective.and_then(|objective| objective.error_ratio_max), lasting);
+    into.latency = mean_rise(grid, &vital.seconds, &vital.timed, lasting)
+        .or_else(|| tail_rise(grid, vital, objective.and_then(|objective| objective.latency_p95_ms_max)?));
     let rates: Vec<f64> = vital.requests.sum.iter().map(|n| n / grid.bin_s()).collect();
     let mut typical = rates.clone();
     let noise_floor = super::shift::median(&mut typical).max(1.0);
@@ -221,12 +253,12 @@ fn of_metrics(grid: &Grid, vital: &Vital, objective: Option<f64>, lasting: usize
 }
 
 /// True if the process stopped using the processor; since when.
-pub(super) fn idle_since(grid: &Grid, vital: &Vital) -> Option<Shift> {
+pub(super) fn idle_since(grid: &Grid, vital: &Vital<'_>) -> Option<Shift> {
     fall(grid, &vital.cpu, 5.0, grid.bins(LASTING_ALERTED_MS))
 }
 
 /// Finds what is off with every workload.
-pub(super) fn find(picture: &Picture, signals: &Signals) -> BTreeMap<Workload, Symptoms> {
+pub(super) fn find(picture: &Picture, signals: &Signals<'_>) -> BTreeMap<Workload, Symptoms> {
     let grid = &signals.grid;
     let alerted = picture.alert.as_ref().is_some_and(|alert| alert.condition != Condition::Reported);
     let lasting = grid.bins(if alerted { LASTING_ALERTED_MS } else { LASTING_MS });
@@ -242,7 +274,7 @@ pub(super) fn find(picture: &Picture, signals: &Signals) -> BTreeMap<Workload, S
             found.states.insert(State::Room, picture.now_ms);
         }
         found.down_share = (1.0 - f64::from(status.ready()) / wanted).clamp(0.0, 1.0);
-        let objective = status.spec.objective.as_ref().and_then(|objective| objective.error_ratio_max);
+        let objective = status.spec.objective.as_ref();
         if let Some(vital) = signals.of.get(&status.name) {
             of_metrics(grid, vital, objective, lasting, &mut found);
         }

@@ -174,3 +174,53 @@ fn sentences_quote_foreign_text_and_name_the_innocent() {
     }
     assert!(found.ruled_out.iter().any(|claim| claim.text.contains("deploy_workload")), "{:?}", found.ruled_out);
 }
+
+/// Ten workloads, three replicas, three routes, a sample a second for a quarter of an hour.
+fn large() -> super::Picture {
+    let mut world = World::new(11);
+    (world.length, world.onset) = (900, 860);
+    let mut picture = {
+        (FAMILIES[0].1)(&mut world);
+        world.picture()
+    };
+    let metrics: Vec<super::SeriesByMetric> = picture.series.values().cloned().collect();
+    for n in 0..4 {
+        let name = opsward_domain::name::Workload::parse(&format!("extra-{n}")).unwrap();
+        let mut status = picture.workloads[1].clone();
+        status.name = name.clone();
+        picture.workloads.push(status);
+        picture.series.insert(name, metrics[n % metrics.len()].clone());
+    }
+    for list in picture.series.values_mut().flat_map(BTreeMap::values_mut) {
+        let one = list.clone();
+        for replica in 0..3 {
+            for route in 0..if one[0].labels.contains_key("le") { 3 } else { 1 } {
+                for series in one.iter().filter(|_| (replica, route) != (0, 0)) {
+                    let mut copy = series.clone();
+                    copy.replica = Some(replica);
+                    copy.labels.insert("route".into(), format!("r{route}"));
+                    list.push(copy);
+                }
+            }
+        }
+    }
+    picture
+}
+
+#[test]
+#[ignore = "measures: run it with optimisation"]
+fn a_large_picture_takes_milliseconds() {
+    let picture = large();
+    let points: usize =
+        picture.series.values().flat_map(BTreeMap::values).flatten().map(|series| series.points.len()).sum();
+    let mut took: Vec<_> = (0..11)
+        .map(|_| {
+            let started = std::time::Instant::now();
+            assert!(!diagnose(&picture).hypotheses.is_empty());
+            started.elapsed()
+        })
+        .collect();
+    took.sort_unstable();
+    println!("{} workloads, {points} points: median {:?}, worst {:?}", picture.workloads.len(), took[5], took[10]);
+    assert!(took[5].as_millis() < if cfg!(debug_assertions) { 500 } else { 10 });
+}

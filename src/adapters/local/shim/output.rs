@@ -82,7 +82,7 @@ impl Lines {
 }
 
 /// Valid text in which nothing can move a cursor or turn the reading direction.
-fn plain(bytes: &[u8]) -> String {
+pub(crate) fn plain(bytes: &[u8]) -> String {
     let text = String::from_utf8_lossy(bytes);
     let hidden =
         |c: char| (c.is_control() && c != '\t') || matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');

@@ -15,6 +15,8 @@ mod bench;
 mod cases;
 #[path = "it/crashes.rs"]
 mod crashes;
+#[path = "it/keeping.rs"]
+mod keeping;
 #[path = "it/program.rs"]
 mod program;
 #[path = "it/telemetry.rs"]
@@ -34,12 +36,13 @@ fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();
     match args.first().map(String::as_str) {
         Some(opsward_local::ROLE) => return opsward_local::role_main(&args),
+        Some("__functions") => return opsward_functions::role_main(&args),
         Some(program::ROLE) => return program::main(&args[1..]),
         Some(crashes::ROLE) => return crashes::serve(&args[1..]),
         _ => {}
     }
     let filter: Vec<&String> = args.iter().filter(|arg| !arg.starts_with('-')).collect();
-    let all = [cases::ALL, crashes::ALL, telemetry::ALL].concat();
+    let all = [cases::ALL, crashes::ALL, keeping::ALL, telemetry::ALL].concat();
     let chosen: Vec<Case> = all
         .into_iter()
         .filter(|(name, _)| filter.is_empty() || filter.iter().any(|part| name.contains(*part)))

@@ -227,7 +227,7 @@ fn logs(picture: &Picture, name: &Workload) -> Option<Piece> {
     Some(Piece {
         topic: Topic::Logs(name.clone()),
         kind: EvidenceKind::Logs,
-        title: format!("{} log templates of {name} at warning or above", own.len()),
+        title: format!("{} log templates of {name} at warning or above, or without a level", own.len()),
         query: json!({"query": "templates", "workspace": picture.workspace, "workloads": [name], "level_min": "warn",
             "window": picture.incident, "compared_with": picture.baseline}),
         window: Some(picture.incident),

@@ -21,12 +21,14 @@ use serde_json::{Value, json};
 /// Longest wait for anything.
 const WAIT_MS: u64 = 15_000;
 
+/// Makes every key its own, also of two providers on one folder.
+static KEYS: AtomicU64 = AtomicU64::new(0);
+
 pub(crate) struct Bench {
     pub(crate) provider: LocalProvider,
     pub(crate) cx: CallContext,
     pub(crate) workspace: Workspace,
     pub(crate) root: PathBuf,
-    keys: AtomicU64,
     _dir: Option<tempfile::TempDir>,
 }
 
@@ -79,12 +81,12 @@ impl Drop for Ender {
 impl Bench {
     pub(crate) fn on(provider: LocalProvider, root: PathBuf, dir: Option<tempfile::TempDir>) -> Self {
         let workspace = Workspace::parse("shop").unwrap();
-        Self { provider, cx: owner("acme"), workspace, root, keys: AtomicU64::new(0), _dir: dir }
+        Self { provider, cx: owner("acme"), workspace, root, _dir: dir }
     }
 
     pub(crate) async fn run(&self, kind: &str, fields: Value) -> Result<Outcome, Fault> {
         let step = step(&self.provider, &self.cx, &self.workspace, action(kind, fields)).await;
-        let key = format!("key-{}-{}", std::process::id(), self.keys.fetch_add(1, Ordering::SeqCst));
+        let key = format!("key-{}-{}", std::process::id(), KEYS.fetch_add(1, Ordering::SeqCst));
         apply(&self.provider, &self.cx, step, &key).await
     }
 

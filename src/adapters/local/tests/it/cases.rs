@@ -35,7 +35,7 @@ pub(crate) const ALL: &[(&str, fn())] = &[
 
 fn conforms() {
     with(async |bench| {
-        let kit = Kit { command: vec!["sleep".into(), "3600".into()], functions: false, backups: false };
+        let kit = Kit { command: vec!["sleep".into(), "3600".into()], functions: true, backups: true };
         suite(&bench.provider, &kit).await;
     });
 }

@@ -19,7 +19,9 @@ pub(crate) const ALL: &[(&str, fn())] = &[
     ("a_killed_server_leaves_everything_running_and_adopts_it", adoption),
     ("a_step_interrupted_by_a_kill_is_answered", interrupted),
     ("a_removal_interrupted_by_a_kill_is_answered", interrupted_removal),
+    ("a_call_interrupted_by_a_kill_is_not_repeated", interrupted_call),
     ("a_killed_shim_comes_back_with_everything", killed_shim),
+    ("a_shim_whose_folder_is_gone_ends", homeless),
     ("runaway_children_are_reaped", runaways),
     ("two_servers_on_one_folder_are_refused", two_servers),
     ("shutdown_keeps_or_stops_workloads", shutdown),
@@ -155,6 +157,25 @@ fn interrupted_removal() {
     });
 }
 
+fn interrupted_call() {
+    on_root(async |root| {
+        let mut server = Server::start(&root);
+        server.apply("k1", "create_workspace", json!({"memory_bytes_max": 4_u64 << 30}));
+        let text = "export default function () { for (;;) {} }";
+        let slow = json!({"function": "slow", "timeout_ms": 60_000, "memory_bytes_max": 32 << 20,
+            "source": {"runtime": "javascript", "text": text}});
+        server.apply("k2", "deploy_function", slow);
+        server.begin("k3", "invoke_function", json!({"function": "slow", "input": null}));
+        let state = root.join("tenants/acme/shop/state.json");
+        eventually("the call is committed", || std::fs::read_to_string(&state).unwrap().contains("k3"));
+        server.kill();
+        let bench = Bench::on(open(&root).await.unwrap(), root, None);
+        let outcome = bench.provider.lookup(&bench.cx, "k3").await.unwrap().expect("it was begun");
+        assert_eq!(outcome.result["status"], "interrupted");
+        bench.provider.shutdown(true).await.unwrap();
+    });
+}
+
 fn shim_pid(bench: &Bench) -> u32 {
     let text = std::fs::read_to_string(bench.folder().join("shim.json")).unwrap();
     serde_json::from_str::<Value>(&text).unwrap()["pid"].as_u64().unwrap().try_into().unwrap()
@@ -171,6 +192,20 @@ fn killed_shim() {
         let after = bench.until("web", "back", |status| status.settled()).await;
         assert_eq!(after.address, before.address);
         bench.get("web", "/id").await;
+    });
+}
+
+fn homeless() {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+    runtime.block_on(async {
+        let dir = tempfile::tempdir().unwrap();
+        let bench = Bench::on(open(dir.path()).await.unwrap(), dir.path().to_owned(), None);
+        bench.done("create_workspace", json!({"memory_bytes_max": 4_u64 << 30})).await;
+        bench.deploy("web", web("1", 1)).await;
+        let (shim, pid) = (shim_pid(&bench), bench.status("web").await.replicas[0].pid.unwrap());
+        bench.provider.shutdown(true).await.unwrap();
+        drop(dir);
+        eventually("the shim and its replica end", || !lives(shim) && !lives(pid));
     });
 }
 

@@ -30,18 +30,22 @@ fn a_snapshot_says_what_it_holds() {
 #[test]
 fn a_second_snapshot_adds_next_to_nothing() {
     let place = Place::new();
-    place.write("big.bin", &noise(6 * 1024 * 1024, 7));
+    const SIZE: usize = 12 * 1024 * 1024;
+    let mut data = noise(SIZE, 7);
+    place.write("big.bin", &data);
     let first = place.take(T0);
     let same = place.take(T0 + 1);
     assert_eq!(same.snapshot.added_bytes, 0, "{same:?}");
-    // A copy under another name and one changed byte: only the piece around it is new.
-    let mut data = noise(6 * 1024 * 1024, 7);
-    data[3 * 1024 * 1024] ^= 1;
+    place.write("copy.bin", &data);
+    let copy = place.take(T0 + 2);
+    assert!(copy.snapshot.added_bytes < 64 * 1024, "{copy:?}");
+    // Only the piece with the changed byte is new; cuts are random per vault, but no piece exceeds 8 MiB.
+    data[SIZE - 1] ^= 1;
     place.write("changed copy.bin", &data);
-    let third = place.take(T0 + 2);
-    assert!(first.snapshot.added_bytes > 6 * 1024 * 1024);
-    assert!(third.snapshot.added_bytes < 4 * 1024 * 1024, "{third:?}");
-    assert_eq!(third.snapshot.bytes, 12 * 1024 * 1024);
+    let changed = place.take(T0 + 3);
+    assert!(first.snapshot.added_bytes > 12 * 1024 * 1024);
+    assert!(changed.snapshot.added_bytes < 9 * 1024 * 1024, "{changed:?}");
+    assert_eq!(changed.snapshot.bytes, 36 * 1024 * 1024);
 }
 
 #[test]
