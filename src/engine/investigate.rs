@@ -15,7 +15,7 @@ use opsward_domain::time::Window;
 use opsward_ports::provider::{observe_volumes, observe_workloads};
 use opsward_ports::series::SeriesStore;
 
-use crate::diagnosis::gather::{Gathered, Known, Limits, Stores, gather};
+use crate::diagnosis::gather::{Known, Limits, Stores, gather};
 use crate::diagnosis::{After, SeriesByMetric, check, diagnose};
 use crate::facade::Engine;
 use crate::state::RunState;
@@ -61,8 +61,7 @@ pub(crate) async fn investigate(
         logs: engine.parts.logs.as_ref(),
         series: engine.parts.series.as_ref(),
     };
-    let looking: futures::future::BoxFuture<'_, Gathered> = Box::pin(gather(cx, stores, known, &limits));
-    let gathered = looking.await;
+    let gathered = gather(cx, stores, known, &limits).await;
     let slowest = gathered.timings.iter().map(|timing| timing.took_us).max().unwrap_or(0) / 1000;
     let diagnosis = diagnose(&gathered.picture);
     Investigation {

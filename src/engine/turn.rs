@@ -121,7 +121,11 @@ fn next_of_incident(state: &RunState, setting: &Setting) -> Next {
     }
     let Some(diagnosis) = &state.diagnosis else { return Next::Investigate };
     if matches!(diagnosis.verdict, Finding::Healthy) {
-        return Next::Resolve("the condition was gone when it was looked at, and nothing is wrong now".into());
+        // A new level needs some seconds to show; one calm look right after an alert proves nothing.
+        if state.investigations < INVESTIGATIONS_MAX {
+            return look_again(state, setting);
+        }
+        return Next::Resolve("nothing is wrong any more: several looks in a row found every signal normal".into());
     }
     if state.plans.len() >= setting.limits.plans_per_run {
         return Next::Escalate("several plans did not help; a person should look".into());
@@ -134,10 +138,14 @@ fn next_of_incident(state: &RunState, setting: &Setting) -> Next {
     });
     if !outside && state.investigations < INVESTIGATIONS_MAX {
         // Signals of a young incident sharpen within seconds; look again before giving it to people.
-        let again_at_ms = state.diagnosed_at_ms.saturating_add(INVESTIGATE_AGAIN_MS);
-        return if setting.now_ms >= again_at_ms { Next::Investigate } else { Next::WaitUntil(again_at_ms) };
+        return look_again(state, setting);
     }
     Next::Escalate(why_no_remedy(state))
+}
+
+fn look_again(state: &RunState, setting: &Setting) -> Next {
+    let again_at_ms = state.diagnosed_at_ms.saturating_add(INVESTIGATE_AGAIN_MS);
+    if setting.now_ms >= again_at_ms { Next::Investigate } else { Next::WaitUntil(again_at_ms) }
 }
 
 /// Looks at an incident without a believed cause before it is handed over.

@@ -242,9 +242,13 @@ impl Look<'_> {
         let started = Instant::now();
         let asked: Vec<(&Workload, &str)> =
             names.iter().flat_map(|name| METRICS.iter().map(move |metric| (*name, *metric))).collect();
-        let mut parts = stream::iter(asked)
+        // Made before they are run: a closure inside the stream would hide from the compiler that they may
+        // move between threads.
+        let fetches: Vec<_> = asked
+            .into_iter()
             .map(|(name, metric)| async move { (name, metric, self.metric(Some(name), metric).await) })
-            .buffered(self.limits.parallel.max(1));
+            .collect();
+        let mut parts = stream::iter(fetches).buffered(self.limits.parallel.max(1));
         let mut found: BTreeMap<Workload, SeriesByMetric> = BTreeMap::new();
         let (mut points, mut failed) = (0usize, BTreeMap::<String, usize>::new());
         while let Some((name, metric, part)) = parts.next().await {
