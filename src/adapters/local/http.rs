@@ -17,7 +17,12 @@ pub(crate) struct Answer {
 
 /// Connects to a replica.
 pub(crate) async fn connect(port: u16) -> std::io::Result<TcpStream> {
-    TcpStream::connect(SocketAddr::from((Ipv4Addr::LOCALHOST, port))).await
+    let stream = TcpStream::connect(SocketAddr::from((Ipv4Addr::LOCALHOST, port))).await?;
+    // Where the kernel hands out the same range for outgoing ports, a socket can meet itself.
+    if stream.local_addr()? == stream.peer_addr()? {
+        return Err(std::io::ErrorKind::ConnectionRefused.into());
+    }
+    Ok(stream)
 }
 
 /// `GET path` of the replica on `port`, all within `timeout_ms`. HTTP 1.0, so that nothing comes chunked.

@@ -2,6 +2,8 @@
 
 use std::net::{Ipv4Addr, TcpListener};
 use std::ops::Range;
+use std::os::linux::net::SocketAddrExt as _;
+use std::os::unix::net::{SocketAddr, UnixDatagram};
 
 /// For replicas.
 pub(crate) const REPLICAS: Range<u16> = 20_000..27_000;
@@ -19,6 +21,27 @@ pub(crate) fn free(range: Range<u16>, salt: u64, taken: &[u16]) -> Option<u16> {
         .find(|port| !taken.contains(port) && TcpListener::bind((Ipv4Addr::LOCALHOST, *port)).is_ok())
 }
 
+/// A port that no other shim of this machine gives out while this lives, whether or not anybody listens.
+#[derive(Debug)]
+pub(crate) struct Reserved {
+    pub(crate) port: u16,
+    /// Its name is the reservation: it spans the same network as the port, and ends with the process.
+    _name: UnixDatagram,
+}
+
+/// Reserves a free port of `range`; see [`free`].
+pub(crate) fn reserve(range: Range<u16>, salt: u64) -> Option<Reserved> {
+    let mut taken = Vec::new();
+    while let Some(port) = free(range.clone(), salt, &taken) {
+        let name = SocketAddr::from_abstract_name(format!("opsward-port-{port}")).ok()?;
+        if let Ok(name) = UnixDatagram::bind_addr(&name) {
+            return Some(Reserved { port, _name: name });
+        }
+        taken.push(port);
+    }
+    None
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -32,5 +55,9 @@ mod tests {
         assert_ne!(free(ADDRESSES, 1, &[first]).unwrap(), second);
         drop(held);
         assert_eq!(free(first..first + 1, 1, &[first]), None);
+        let kept = reserve(first..first + 1, 1).unwrap();
+        assert!(reserve(first..first + 1, 1).is_none(), "nobody listens, and still it is taken");
+        drop(kept);
+        assert_eq!(reserve(first..first + 1, 1).unwrap().port, first);
     }
 }

@@ -189,7 +189,13 @@ impl LocalProvider {
                 first = first.and(end);
             }
         }
-        lock(&self.inner.root_lock).take();
+        if let Some(file) = lock(&self.inner.root_lock).take() {
+            // Said aloud, because a child between its fork and its exec still shares the descriptor.
+            first = first.and(
+                file.unlock()
+                    .map_err(|error| disk::fault("the lock cannot be given back", &self.inner.options.root, &error)),
+            );
+        }
         first
     }
 }

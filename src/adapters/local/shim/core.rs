@@ -221,13 +221,13 @@ impl Core {
         let addresses =
             self.workloads.iter().filter_map(|(name, other)| Some((name.clone(), other.wanted.as_ref()?.port?)));
         let addresses: BTreeMap<Workload, u16> = addresses.collect();
-        let taken: Vec<u16> = self.replicas().filter_map(|replica| replica.port).collect();
         self.serial += 1;
         let serial = self.serial;
         let Some(supervised) = self.workloads.get_mut(name) else { return };
         let Some(replica) = supervised.replicas.iter_mut().find(|replica| replica.index == index) else { return };
         let target = replica.target.clone();
-        replica.port = target.spec.port.then(|| port::free(port::REPLICAS, serial, &taken)).flatten();
+        replica.reserved = target.spec.port.then(|| port::reserve(port::REPLICAS, serial)).flatten();
+        replica.port = replica.reserved.as_ref().map(|reserved| reserved.port);
         let result = if target.spec.port && replica.port.is_none() {
             Err("no free port".to_owned())
         } else {

@@ -12,6 +12,7 @@ use rustix::process::{Pid, Signal};
 use tokio::task::JoinHandle;
 
 use crate::options::{CRASH_EXITS, ShimOptions};
+use crate::port::Reserved;
 use crate::procfs;
 use crate::wire::RunningReplica;
 
@@ -76,6 +77,8 @@ pub(super) struct Replica {
     pub(super) phase: Phase,
     pub(super) pid: Option<u32>,
     pub(super) port: Option<u16>,
+    /// Keeps other shims from giving the port out.
+    pub(super) reserved: Option<Reserved>,
     pub(super) restarts: u32,
     pub(super) started: Instant,
     pub(super) started_at_ms: AtMs,
@@ -101,6 +104,7 @@ impl Replica {
             phase: Phase::Backoff { until: now },
             pid: None,
             port: None,
+            reserved: None,
             restarts: 0,
             started: now,
             started_at_ms: 0,
