@@ -165,7 +165,7 @@ fn why_no_remedy(state: &RunState) -> String {
 }
 
 /// Least confidence at which a remedy is proposed at all.
-pub const CONFIDENCE_MIN: f64 = 0.5;
+pub const CONFIDENCE_MIN: f64 = 0.35;
 
 /// The best remedy that was not tried: the first of the first hypothesis that is believed and has one.
 pub fn remedy(state: &RunState) -> Option<(&opsward_domain::cause::Hypothesis, &opsward_domain::action::Action)> {

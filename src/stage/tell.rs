@@ -4,6 +4,7 @@
 
 use std::io::Write as _;
 
+use opsward_domain::cause::{Claim, Diagnosis};
 use opsward_domain::event::{Body, Event};
 use opsward_domain::label::visible;
 
@@ -12,11 +13,15 @@ pub(super) struct Teller {
     quiet: bool,
     json: bool,
     began_ms: i64,
+    looked: std::cell::RefCell<Vec<String>>,
 }
+
+/// Innocent changes named in the story; the report has them all.
+const RULED_OUT_SHOWN: usize = 3;
 
 impl Teller {
     pub(super) fn new(quiet: bool, json: bool, began_ms: i64) -> Self {
-        Self { quiet, json, began_ms }
+        Self { quiet, json, began_ms, looked: std::cell::RefCell::default() }
     }
 
     /// A heading.
@@ -57,13 +62,35 @@ impl Teller {
             return;
         }
         let seconds = (event.at_ms - self.began_ms) as f64 / 1000.0;
-        self.line(&format!("{seconds:7.1} s  {}", opsward_engine::projection::audit::words(body)));
-        if let Body::Diagnosed { diagnosis, .. } = body {
-            for claim in opsward_engine::answers::found(diagnosis).iter().skip(1) {
-                let ids: Vec<String> = claim.evidence.iter().map(ToString::to_string).collect();
-                self.line(&format!("             - {} [{}]", claim.text, ids.join(", ")));
-            }
+        if let Body::EvidenceGathered { evidence, .. } = body {
+            self.looked.borrow_mut().push(format!("{} [{}]", evidence.title, evidence.id));
+            return;
         }
+        if let Body::Diagnosed { diagnosis, took_ms } = body {
+            let looked = std::mem::take(&mut *self.looked.borrow_mut());
+            self.line(&format!("{seconds:7.1} s  looked for {took_ms} ms at: {}", looked.join(", ")));
+            self.line(&format!("{seconds:7.1} s  {}", opsward_engine::projection::audit::words(body)));
+            self.finding(diagnosis);
+            return;
+        }
+        self.line(&format!("{seconds:7.1} s  {}", opsward_engine::projection::audit::words(body)));
+    }
+
+    fn finding(&self, diagnosis: &Diagnosis) {
+        let claim = |prefix: &str, claim: &Claim| {
+            let ids: Vec<&str> = claim.evidence.iter().map(opsward_domain::name::Id::as_str).collect();
+            self.line(&format!("             {prefix}{} [{}]", claim.text, ids.join(", ")));
+        };
+        if let Some(best) = diagnosis.hypotheses.first() {
+            best.because.iter().for_each(|text| claim("+ ", text));
+            best.despite.iter().for_each(|text| claim("- ", text));
+        }
+        for other in diagnosis.hypotheses.iter().skip(1).take(2) {
+            let place = other.workload.as_ref().map_or("something outside", |workload| workload.as_str());
+            let kind = opsward_engine::answers::kind_words(other.kind);
+            self.line(&format!("             ? less likely: {kind} in {place} ({:.0} %)", other.confidence * 100.0));
+        }
+        diagnosis.ruled_out.iter().take(RULED_OUT_SHOWN).for_each(|text| claim("x ruled out: ", text));
     }
 
     /// Asks at the terminal; anything but y or yes is no.
