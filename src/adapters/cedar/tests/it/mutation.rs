@@ -1,5 +1,6 @@
 //! Does anybody notice when a policy changes? Every policy is dropped and turned round, every clause
 //! dropped, negated, widened and narrowed; the examples and the matrix must notice nearly all of it.
+//! A run tries a fixed sample of the changes, and all of them with `OPSWARD_FULL` set.
 
 use std::collections::BTreeMap;
 
@@ -14,6 +15,16 @@ use crate::matrix::row;
 
 /// Share of mutants that must be noticed, in percent.
 const NOTICED_PERCENT_MIN: usize = 95;
+
+/// One of how many changes a run tries unless it is told to try all.
+const SAMPLE_ONE_OF: u64 = 4;
+
+/// Whether a run tries this change: the same ones on every machine, spread over all policies.
+fn sampled(id: &str, what: &str) -> bool {
+    let digest = opsward_domain::canonical::digest("mutation-sample-1", &(id, what));
+    let nth = digest.bytes().fold(0_u64, |sum, byte| sum.wrapping_mul(31).wrapping_add(u64::from(byte)));
+    std::env::var_os("OPSWARD_FULL").is_some() || nth.is_multiple_of(SAMPLE_ONE_OF)
+}
 
 /// Every change of a boolean expression by one operator or operand.
 fn expressions(node: &Value) -> Vec<Value> {
@@ -138,7 +149,8 @@ fn survivors(id: &str, all: &BTreeMap<String, Policy>, original: &CedarPolicy) -
     let json = all[id].to_json().unwrap();
     let words = action_words(&json);
     let expected: Vec<String> = rows(original, &words).collect();
-    let mutants = mutants(&json);
+    let mut mutants = mutants(&json);
+    mutants.retain(|(what, _)| sampled(id, what));
     let made = mutants.len();
     let unnoticed = mutants.into_iter().filter_map(|(what, mutant)| {
         let mutant = mutant.map(|json| Policy::from_json(None, json).unwrap().to_cedar().unwrap());
@@ -173,7 +185,7 @@ fn the_examples_and_the_matrix_notice_changed_policies() {
     });
     let noticed = made - unnoticed.len();
     let report = format!("{noticed} of {made} mutants noticed; not noticed:\n{}", unnoticed.join("\n"));
-    assert!(made > 150, "{report}");
+    assert!(made > 40, "{report}");
     assert!(noticed * 100 >= made * NOTICED_PERCENT_MIN, "{report}");
     println!("{report}");
 }
