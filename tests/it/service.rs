@@ -4,6 +4,7 @@ use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -86,12 +87,35 @@ impl Service {
     }
 }
 
+impl Service {
+    /// The service's shims, which outlive it by design: known by the data folder among their arguments.
+    fn shims(&self) -> Vec<Pid> {
+        let folder = self.data.path().as_os_str().as_encoded_bytes();
+        let entries = std::fs::read_dir("/proc").into_iter().flatten().flatten();
+        entries
+            .filter_map(|entry| {
+                let pid = Pid::from_raw(entry.file_name().to_str()?.parse().ok()?)?;
+                let line = std::fs::read(entry.path().join("cmdline")).ok()?;
+                line.windows(folder.len()).any(|part| part == folder).then_some(pid)
+            })
+            .collect()
+    }
+}
+
 impl Drop for Service {
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
-        // The shims of this data folder end with their workspaces' processes.
-        let _ = Command::new("pkill").args(["-KILL", "-f"]).arg(self.data.path()).status();
+        // A shim that is told to end ends its replicas first.
+        for (signal, wait_ms) in [(Signal::TERM, 15_000), (Signal::KILL, 5_000)] {
+            for shim in self.shims() {
+                let _ = kill_process(shim, signal);
+            }
+            let until = Instant::now() + Duration::from_millis(wait_ms);
+            while !self.shims().is_empty() && Instant::now() < until {
+                std::thread::sleep(Duration::from_millis(20));
+            }
+        }
     }
 }
 

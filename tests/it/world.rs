@@ -59,7 +59,8 @@ impl Journal for Dying {
     ) -> Result<Appended, Error> {
         self.alive()?;
         let done = self.inner.append(cx, stream, expected, events).await?;
-        self.appends_left.fetch_sub(1, Ordering::SeqCst);
+        // Never below none: two appends at once may both have been alive.
+        let _ = self.appends_left.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1));
         Ok(done)
     }
     async fn read(&self, cx: &CallContext, stream: &StreamName, after: u64, limit: usize) -> Result<Vec<Event>, Error> {
