@@ -169,6 +169,8 @@ impl Gate {
             let reason = self.advise(&plain, "allowed");
             return Decision { verdict: Verdict::Allow, policies: plain.policies, reason };
         }
+        // What stays in the way even of the strongest yes is the reason worth telling.
+        let mut last = plain;
         if question.approvers.is_empty() {
             for (approvers, group) in hypothetical(question) {
                 let answer = self.ask(&Question { approvers: group, ..question.clone() }).await;
@@ -178,9 +180,10 @@ impl Gate {
                     let reason = format!("needs the yes of {} {who}", approvers.people);
                     return Decision { verdict: Verdict::Ask { approvers }, policies: answer.policies, reason };
                 }
+                last = answer;
             }
         }
-        self.refusal(question, &plain)
+        self.refusal(question, &last)
     }
 
     async fn ask(&self, question: &Question) -> Answer {

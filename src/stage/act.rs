@@ -13,6 +13,7 @@ use serde_json::{Value, json};
 
 use super::Options;
 use super::cast::{Heard, Player};
+use super::encore;
 use super::scene::{APPROVER, Scene, WORKSPACE};
 use super::tell::Teller;
 
@@ -41,7 +42,14 @@ pub async fn play(options: &Options) -> Result<Played, Fault> {
     let teller = Teller::new(options.quiet, options.json, began_ms);
     teller.head("the scene");
     let mut scene = Scene::set(options, &teller).await?;
-    let played = run(options, &mut scene, &teller).await;
+    let mut played = run(options, &mut scene, &teller).await;
+    let shows = !(options.quiet || options.json || options.twin || options.observe_only || options.config.is_some());
+    if shows
+        && played.is_ok()
+        && let Err(fault) = encore::show(options, &mut scene, &teller).await
+    {
+        played = Err(fault);
+    }
     scene.clear().await;
     played
 }

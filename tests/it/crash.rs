@@ -30,7 +30,9 @@ async fn run(value: &Value, appends: u64, trouble: Option<Trouble>) -> (World, o
     let state = dying.run(&system(), &stream).await.unwrap();
     let id = state.plans[0].approval.as_ref().unwrap().request.id.clone();
     let _: Result<_, Fault> = dying.approve(&cx(&dying, "owner", Origin::Api), &id).await;
-    let _ = dying.settle(&system(), &stream, 1_500, |state| view::settled(state) && view::status(state) != "awaiting_approval").await;
+    let _ = dying
+        .settle(&system(), &stream, 1_500, |state| view::settled(state) && view::status(state) != "awaiting_approval")
+        .await;
     let died = journal.dead();
     drop(dying);
     let (next, _) = world.process(APPENDS_FOR_EVER).await;
@@ -97,7 +99,10 @@ async fn a_world_that_moved_after_the_plan_voids_it() {
     crate::world::must(&engine, json!({"kind": "set_environment", "workload": "web", "set": {"B": "2"}})).await;
     let id = state.plans[0].approval.as_ref().unwrap().request.id.clone();
     engine.approve(&asking, &id).await.unwrap();
-    let state = engine.settle(&system(), &stream, 5_000, |s| view::settled(s) && view::status(s) != "awaiting_approval").await.unwrap();
+    let state = engine
+        .settle(&system(), &stream, 5_000, |s| view::settled(s) && view::status(s) != "awaiting_approval")
+        .await
+        .unwrap();
     assert_eq!(view::status(&state), "undone");
     assert!(state.plans[0].failure.as_ref().unwrap().contains("has changed since"), "{:?}", state.plans[0].failure);
 }

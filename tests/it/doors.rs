@@ -56,8 +56,14 @@ async fn typed_actions_leave_the_same_record_through_every_door() {
         let id = state.plans[0].approval.as_ref().unwrap().request.id.clone();
         engine.approve(&asking, &id).await.unwrap();
         engine.settle(&system(), &stream, 5_000, opsward_surface::view::settled).await.unwrap();
-        let lines: Vec<String> = engine.trail(&system(), &stream).await.unwrap().into_iter().map(|line| line.what).collect();
-        records.push(lines.join("\n").replace(&format!("through {}", door.word()), "through DOOR").replace(id.as_str(), "APPROVAL"));
+        let lines: Vec<String> =
+            engine.trail(&system(), &stream).await.unwrap().into_iter().map(|line| line.what).collect();
+        records.push(
+            lines
+                .join("\n")
+                .replace(&format!("through {}", door.word()), "through DOOR")
+                .replace(id.as_str(), "APPROVAL"),
+        );
     }
     assert!(records[0].contains("step 0 applied"), "{}", records[0]);
     assert_eq!(records[0], records[1]);
@@ -109,7 +115,12 @@ async fn untrusted_words_never_widen_what_may_be_done() {
     let source = Source::Workload { workspace: shop(), workload: Workload::parse("web").unwrap() };
     let tainted = Label::from(Integrity::Untrusted, source);
     for value in every_action() {
-        let Ok(plan) = planner.plan(&cx, Id::parse("p1").unwrap(), &shop(), vec![action(value.clone())], String::new(), None).await else { continue };
+        let Ok(plan) = planner
+            .plan(&cx, Id::parse("p1").unwrap(), &shop(), vec![action(value.clone())], String::new(), None)
+            .await
+        else {
+            continue;
+        };
         let clean = engine.setup.gate.decide(&cx, &setting, &plan, &Label::of(Integrity::Operator), &[]).await;
         let dirty = engine.setup.gate.decide(&cx, &setting, &plan, &tainted, &[]).await;
         assert!(dirty.overall.verdict != Verdict::Allow, "{value}");

@@ -120,7 +120,11 @@ fn only_known_callers_hosts_and_pages_are_let_in() {
 #[test]
 fn bad_starts_are_told_with_what_to_do() {
     let service = Service::start();
-    let second = Command::new(binary()).args(["up", "--listen", "127.0.0.1:0", "--data"]).arg(service.data.path()).output().unwrap();
+    let second = Command::new(binary())
+        .args(["up", "--listen", "127.0.0.1:0", "--data"])
+        .arg(service.data.path())
+        .output()
+        .unwrap();
     assert!(!second.status.success() && text(&second).contains("hint"), "two on one folder: {}", text(&second));
     let port = service.address.trim_start_matches("http://");
     let other = TempDir::new().unwrap();
@@ -133,7 +137,8 @@ fn bad_starts_are_told_with_what_to_do() {
     assert!(text(&config).contains("line 2"), "{}", text(&config));
     let blocked = other.path().join("file");
     std::fs::write(&blocked, "x").unwrap();
-    let folder = Command::new(binary()).args(["up", "--listen", "127.0.0.1:0", "--data"]).arg(&blocked).output().unwrap();
+    let folder =
+        Command::new(binary()).args(["up", "--listen", "127.0.0.1:0", "--data"]).arg(&blocked).output().unwrap();
     assert!(text(&folder).contains("--data") || text(&folder).contains("hint"), "{}", text(&folder));
 }
 
@@ -144,11 +149,13 @@ fn a_first_action_from_the_terminal_to_the_audit() {
     let waits = service.command(&token, &["create-workspace", "-w", "shop", "--memory-bytes-max", "1000000000"]);
     assert_eq!(waits.status.code(), Some(3), "without a yes it waits: {}", text(&waits));
     assert!(text(&waits).contains("opsward approve ok-"), "{}", text(&waits));
-    let made = service.command(&token, &["create-workspace", "-w", "shop", "--memory-bytes-max", "1000000000", "--yes"]);
+    let made =
+        service.command(&token, &["create-workspace", "-w", "shop", "--memory-bytes-max", "1000000000", "--yes"]);
     assert!(made.status.success(), "{}", text(&made));
     let spec = json!({"version": "1", "command": ["/bin/sleep", "1000"], "replicas": 2, "limits": {"memory_bytes": 33_554_432}});
     let spec = spec.to_string();
-    let deploy = service.command(&token, &["deploy-workload", "-w", "shop", "--workload", "nap", "--spec", &spec, "--yes"]);
+    let deploy =
+        service.command(&token, &["deploy-workload", "-w", "shop", "--workload", "nap", "--spec", &spec, "--yes"]);
     assert!(deploy.status.success(), "{}", text(&deploy));
     let scale = service.command(&token, &["scale-workload", "--workload", "nap", "--replicas", "1", "--yes", "--json"]);
     let run: Value = serde_json::from_slice(&scale.stdout).unwrap();

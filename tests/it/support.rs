@@ -14,5 +14,9 @@ pub(crate) fn golden(path: &Path, text: &str) {
         return;
     }
     let kept = std::fs::read_to_string(path).unwrap_or_default();
-    assert!(kept.trim_end() == text.trim_end(), "{} has drifted: run the test with OPSWARD_BLESS=1 and look at the difference", path.display());
+    assert!(
+        kept.trim_end() == text.trim_end(),
+        "{} has drifted: run the test with OPSWARD_BLESS=1 and look at the difference",
+        path.display()
+    );
 }

@@ -32,8 +32,11 @@ fn shown(path: &Path) -> String {
 
 #[test]
 fn every_file_opens_by_saying_what_it_is() {
-    let silent: Vec<String> =
-        sources().iter().filter(|path| !fs::read_to_string(path).unwrap().starts_with("//!")).map(|p| shown(p)).collect();
+    let silent: Vec<String> = sources()
+        .iter()
+        .filter(|path| !fs::read_to_string(path).unwrap().starts_with("//!"))
+        .map(|p| shown(p))
+        .collect();
     assert!(silent.is_empty(), "files without an opening line: {silent:?}");
 }
 

@@ -88,7 +88,8 @@ fn mistakes_in_a_tool_folder_are_told() {
         name: "probe".into(),
         declaration: declaration.into(),
         handler: "return 1;".into(),
-        examples: "[[accept]]\nabout = \"a\"\ninput = {}\n[[refuse]]\nabout = \"b\"\ninput = 1\nbecause = \"object\"\n".into(),
+        examples: "[[accept]]\nabout = \"a\"\ninput = {}\n[[refuse]]\nabout = \"b\"\ninput = 1\nbecause = \"object\"\n"
+            .into(),
     };
     let base = "summary = \"s\"\nwhen = \"w\"\nwhen_not = \"n\"\n";
     let cases = json!({

@@ -50,7 +50,13 @@ impl Dying {
 
 #[async_trait]
 impl Journal for Dying {
-    async fn append(&self, cx: &CallContext, stream: &StreamName, expected: u64, events: Vec<NewEvent>) -> Result<Appended, Error> {
+    async fn append(
+        &self,
+        cx: &CallContext,
+        stream: &StreamName,
+        expected: u64,
+        events: Vec<NewEvent>,
+    ) -> Result<Appended, Error> {
         self.alive()?;
         let done = self.inner.append(cx, stream, expected, events).await?;
         self.appends_left.fetch_sub(1, Ordering::SeqCst);
@@ -158,7 +164,13 @@ impl World {
         let people = &engine.setup.people;
         people.found(&tenant(), &subject("owner")).await.unwrap();
         let cx = cx(&engine, "owner", Origin::Api);
-        for (name, role) in [("olga", Role::Operator), ("dan", Role::Developer), ("vera", Role::Viewer), ("adam", Role::Admin), ("owen", Role::Owner)] {
+        for (name, role) in [
+            ("olga", Role::Operator),
+            ("dan", Role::Developer),
+            ("vera", Role::Viewer),
+            ("adam", Role::Admin),
+            ("owen", Role::Owner),
+        ] {
             people.add(&cx, &subject(name)).await.unwrap();
             people.set_role(&cx, &subject(name), None, Some(role)).await.unwrap();
         }
