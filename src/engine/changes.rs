@@ -93,8 +93,7 @@ pub fn summary(step: &Step) -> String {
     let name = step.action.kind().facts().name;
     let shown: Vec<String> = step.diff.iter().take(SUMMARY_LINES_MAX).map(line).collect();
     let more = step.diff.len().saturating_sub(SUMMARY_LINES_MAX);
-    let made = !step.diff.is_empty() && step.diff.iter().all(|line| line.before.is_none());
-    if made {
+    if step.expects.is_none() && !step.diff.is_empty() {
         let version = step.diff.iter().find(|line| line.path == "version").and_then(|line| line.after.clone());
         let version = version.map_or(String::new(), |version| format!(", version {}", cut(&version, 60)));
         return format!("{name} {}: new{version}", step.resource().name());

@@ -50,6 +50,9 @@ pub async fn play(options: &Options) -> Result<Played, Fault> {
     {
         played = Err(fault);
     }
+    if shows && !options.yes {
+        scene.linger(&teller).await;
+    }
     scene.clear().await;
     played
 }

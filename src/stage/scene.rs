@@ -123,6 +123,16 @@ impl Scene {
         Ok(())
     }
 
+    /// Leaves everything running until a person has seen enough.
+    pub(super) async fn linger(&self, teller: &Teller) {
+        let issued = self.owner.post("/people/owner/tokens", &json!({"days": 1})).await.unwrap_or_default();
+        let token = issued["token"].as_str().unwrap_or_default();
+        teller.head("the stage stays open");
+        teller.line(&format!("chat page: {}/#link={token}", self.owner.server()));
+        teller.line(&format!("break something yourself: the shop answers on http://{}/", self.entry));
+        teller.ask("Clear the stage?").await;
+    }
+
     /// Clears the stage: the workspace is deleted by two people, every process ends.
     pub(super) async fn clear(mut self) {
         let _ = self.owner.post("/switches", &json!({"on": false, "reason": "the demo ends"})).await;
