@@ -208,6 +208,10 @@ async fn watch(
         Body::IncidentOpened { .. } => {
             tape.run.incidents += 1;
             tape.ended = false;
+            if options.observe_only {
+                // From here on nothing can be changed; what broke stays broken, and the judge must say so.
+                approver.post("/switches", &json!({"on": true, "reason": "observe-only"})).await?;
+            }
         }
         Body::Diagnosed { diagnosis, .. } => {
             let best = diagnosis.hypotheses.first().and_then(|best| best.workload.as_ref());

@@ -69,7 +69,6 @@ impl Scene {
         };
         let extra = vec!["--config".to_owned(), config.display().to_string()];
         neighbour(&options.exe, data).await?;
-        // The scene itself is set by people, so it is set before anything is switched off.
         let service = Service::start(&options.exe, data, "127.0.0.1:0", &extra).await?;
         teller.line(&format!("opsward runs on {}", service.address));
         let owner = sign_in(&service).await?;
@@ -83,7 +82,7 @@ impl Scene {
         create(&owner, &world, &options.exe, listen, teller).await?;
         let entry = entry_address(&owner).await?;
         let client = client(&options.exe, &entry, &world, options.seed)?;
-        let mut scene = Self {
+        Ok(Self {
             service: Some(service),
             owner,
             approver,
@@ -97,21 +96,7 @@ impl Scene {
             model,
             extra,
             remove,
-        };
-        if options.observe_only {
-            scene.extra.push("--observe-only".to_owned());
-            scene.restart(&options.exe).await?;
-        }
-        Ok(scene)
-    }
-
-    /// Ends the service in order and starts it again on the same data and address.
-    async fn restart(&mut self, exe: &Path) -> Result<(), Fault> {
-        let Some(service) = self.service.take() else { return Ok(()) };
-        let listen = service.address.trim_start_matches("http://").to_owned();
-        service.player.terminate().await;
-        self.service = Some(Service::start(exe, &self.data, &listen, &self.extra).await?);
-        Ok(())
+        })
     }
 
     /// Kills the service with SIGKILL and starts it again on the same data and address.
