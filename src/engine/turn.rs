@@ -310,3 +310,6 @@ fn next_of_undo(plan: &PlanState, id: Id, failed: Option<String>) -> Next {
         None => Next::EndPlan(id, PlanEnd::Undone, why),
     }
 }
+
+#[cfg(test)]
+mod tests;
