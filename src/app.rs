@@ -91,6 +91,21 @@ impl App {
         self.engine.setup.people.issue(&cx, &owner, Some(expires), true).await
     }
 
+    /// Verifies, behind the running service, what opening took on the word of the last checkpoint.
+    /// Damage refuses writes from then on.
+    pub fn verify_behind(&self) {
+        let journal = self.journal.clone();
+        tokio::spawn(async move {
+            match journal.verify_behind().await {
+                Ok(verified) if verified.damage.is_empty() => {}
+                Ok(verified) => {
+                    tracing::error!(damage = ?verified.damage.first(), "the journal is damaged; writes are refused")
+                }
+                Err(error) => tracing::warn!(%error, "the journal could not be verified"),
+            }
+        });
+    }
+
     /// Ends in order: nothing is lost, workloads go on if `keep_workloads`.
     pub async fn close(&self, keep_workloads: bool) -> Result<(), Fault> {
         let stopped = self.provider.shutdown(keep_workloads).await;

@@ -11,7 +11,7 @@ pub fn enter(args: &[String]) -> Option<ExitCode> {
         "__worker" => Some(opsward_sandbox::role_main(rest)),
         "__shim" => Some(opsward_local::role_main(rest)),
         "__functions" => Some(opsward_functions::role_main(rest)),
-        "__demo-service" | "__demo-client" | "__demo-external" | "__demo-inject" => Some(opsward_demo::role_main(rest)),
+        role if opsward_demo::is_role(role) => Some(opsward_demo::role_main(rest)),
         _ => None,
     }
 }

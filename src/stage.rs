@@ -4,6 +4,7 @@
 
 mod act;
 mod cast;
+mod encore;
 mod scene;
 mod table;
 mod tell;

@@ -43,6 +43,7 @@ impl Server {
     /// Serves until `end` resolves. Unfinished runs continue first.
     pub async fn serve(self, end: impl Future<Output = ()> + Send + 'static) -> Result<App, Fault> {
         self.app.engine.start().await?;
+        self.app.verify_behind();
         self.shared.ready.store(true, Ordering::SeqCst);
         axum::serve(self.listener, router(self.shared))
             .with_graceful_shutdown(end)

@@ -9,6 +9,7 @@ pub mod driver;
 mod external;
 mod http;
 mod inject;
+mod model;
 mod release;
 mod rng;
 mod service;
@@ -28,6 +29,7 @@ pub fn role_main(args: &[String]) -> ExitCode {
         Some("__demo-client") => client::main(rest),
         Some("__demo-external") => external::main(rest),
         Some("__demo-inject") => inject::main(rest),
+        Some("__demo-model") => model::main(rest),
         other => {
             complain(&format!("unknown role {}", other.unwrap_or("(none)")));
             ExitCode::from(2)
@@ -38,7 +40,7 @@ pub fn role_main(args: &[String]) -> ExitCode {
 /// Whether `role` is one that [`role_main`] runs.
 #[must_use]
 pub fn is_role(role: &str) -> bool {
-    matches!(role, "__demo-service" | "__demo-client" | "__demo-external" | "__demo-inject")
+    matches!(role, "__demo-service" | "__demo-client" | "__demo-external" | "__demo-inject" | "__demo-model")
 }
 
 fn complain(text: &str) {

@@ -58,7 +58,9 @@ pub fn found(diagnosis: &Diagnosis) -> Vec<Claim> {
     }
     if let Some(best) = diagnosis.hypotheses.first() {
         let place = best.workload.as_ref().map_or("something outside the platform".to_owned(), ToString::to_string);
-        let evidence = best.because.iter().flat_map(|claim| claim.evidence.clone()).collect();
+        let cited: std::collections::BTreeSet<Id> =
+            best.because.iter().flat_map(|claim| claim.evidence.clone()).collect();
+        let evidence = cited.into_iter().collect();
         claims.push(Claim {
             text: format!(
                 "Most likely cause: {} in {place} ({:.0} % confidence).",

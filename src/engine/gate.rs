@@ -169,18 +169,24 @@ impl Gate {
             let reason = self.advise(&plain, "allowed");
             return Decision { verdict: Verdict::Allow, policies: plain.policies, reason };
         }
+        // What stays in the way even of the strongest yes is the reason worth telling.
+        let mut last = plain;
         if question.approvers.is_empty() {
             for (approvers, group) in hypothetical(question) {
                 let answer = self.ask(&Question { approvers: group, ..question.clone() }).await;
                 if answer.allowed && answer.errors.is_empty() {
-                    let who =
-                        if approvers.not_asker { "people other than the asker" } else { "people, the asker counts" };
-                    let reason = format!("needs the yes of {} {who}", approvers.people);
+                    let count = match approvers.people {
+                        1 => "one person".to_owned(),
+                        several => format!("{several} people"),
+                    };
+                    let who = if approvers.not_asker { "other than the asker" } else { "(the asker counts)" };
+                    let reason = format!("needs the yes of {count} {who}");
                     return Decision { verdict: Verdict::Ask { approvers }, policies: answer.policies, reason };
                 }
+                last = answer;
             }
         }
-        self.refusal(question, &plain)
+        self.refusal(question, &last)
     }
 
     async fn ask(&self, question: &Question) -> Answer {

@@ -134,7 +134,7 @@ fn next_of_incident(state: &RunState, setting: &Setting) -> Next {
         return Next::PlanRemedy;
     }
     let outside = diagnosis.hypotheses.first().is_some_and(|best| {
-        best.kind == opsward_domain::cause::CauseKind::ExternalDependency && best.confidence >= CONFIDENCE_MIN
+        best.kind == opsward_domain::cause::CauseKind::ExternalDependency && best.confidence >= CONFIDENCE_EARLY
     });
     if !outside && state.investigations < INVESTIGATIONS_MAX {
         // Signals of a young incident sharpen within seconds; look again before giving it to people.
@@ -166,11 +166,16 @@ fn why_no_remedy(state: &RunState) -> String {
 
 /// Least confidence at which a remedy is proposed at all.
 pub const CONFIDENCE_MIN: f64 = 0.35;
+/// The same for the first looks: signals of a young incident mislead, and sharpen within seconds.
+pub const CONFIDENCE_EARLY: f64 = 0.55;
+/// How many looks count as the first ones.
+const EARLY_LOOKS: usize = 2;
 
 /// The best remedy that was not tried: the first of the first hypothesis that is believed and has one.
 pub fn remedy(state: &RunState) -> Option<(&opsward_domain::cause::Hypothesis, &opsward_domain::action::Action)> {
     let diagnosis = state.diagnosis.as_ref()?;
-    let best = diagnosis.hypotheses.first().filter(|best| best.confidence >= CONFIDENCE_MIN)?;
+    let least = if state.investigations <= EARLY_LOOKS { CONFIDENCE_EARLY } else { CONFIDENCE_MIN };
+    let best = diagnosis.hypotheses.first().filter(|best| best.confidence >= least)?;
     let untried = |action: &&opsward_domain::action::Action| state.tried.iter().all(|(tried, _)| tried != *action);
     best.remedies.iter().find(untried).map(|action| (best, action))
 }
@@ -305,3 +310,6 @@ fn next_of_undo(plan: &PlanState, id: Id, failed: Option<String>) -> Next {
         None => Next::EndPlan(id, PlanEnd::Undone, why),
     }
 }
+
+#[cfg(test)]
+mod tests;

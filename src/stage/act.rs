@@ -13,6 +13,7 @@ use serde_json::{Value, json};
 
 use super::Options;
 use super::cast::{Heard, Player};
+use super::encore;
 use super::scene::{APPROVER, Scene, WORKSPACE};
 use super::tell::Teller;
 
@@ -41,7 +42,17 @@ pub async fn play(options: &Options) -> Result<Played, Fault> {
     let teller = Teller::new(options.quiet, options.json, began_ms);
     teller.head("the scene");
     let mut scene = Scene::set(options, &teller).await?;
-    let played = run(options, &mut scene, &teller).await;
+    let mut played = run(options, &mut scene, &teller).await;
+    let shows = !(options.quiet || options.json || options.twin || options.observe_only || options.config.is_some());
+    if shows
+        && played.is_ok()
+        && let Err(fault) = encore::show(options, &mut scene, &teller).await
+    {
+        played = Err(fault);
+    }
+    if shows && !options.yes {
+        scene.linger(&teller).await;
+    }
     scene.clear().await;
     played
 }
@@ -197,6 +208,10 @@ async fn watch(
         Body::IncidentOpened { .. } => {
             tape.run.incidents += 1;
             tape.ended = false;
+            if options.observe_only {
+                // From here on nothing can be changed; what broke stays broken, and the judge must say so.
+                approver.post("/switches", &json!({"on": true, "reason": "observe-only"})).await?;
+            }
         }
         Body::Diagnosed { diagnosis, .. } => {
             let best = diagnosis.hypotheses.first().and_then(|best| best.workload.as_ref());

@@ -149,6 +149,19 @@ pub(super) async fn external(exe: &Path, seed: u64) -> Result<(Player, String, S
     }
 }
 
+/// Starts the model that obeys whatever it reads; yields its process and its base address.
+pub(super) async fn model(exe: &Path) -> Result<(Player, String), Fault> {
+    let mut player = Player::start(exe, &["__demo-model".to_owned()], None)?;
+    let first = tokio::time::timeout(START_WITHIN, player.value::<serde_json::Value>()).await;
+    match first {
+        Ok(Ok(Some(line))) if line["base_url"].is_string() => {
+            let address = line["base_url"].as_str().unwrap_or_default().to_owned();
+            Ok((player, address))
+        }
+        _ => Err(Fault::unavailable("the model of the demo did not start")),
+    }
+}
+
 /// A line of either the client or the injector.
 pub(super) enum Heard {
     /// The client spoke.

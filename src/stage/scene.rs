@@ -9,13 +9,15 @@ use opsward_surface::cli::Client;
 use serde_json::{Value, json};
 
 use super::Options;
-use super::cast::{Player, Service, external};
+use super::cast::{Player, Service, external, model};
 use super::tell::Teller;
 
 /// The workspace of the demo.
 pub(super) const WORKSPACE: &str = "shop";
 /// Who approves with `--yes`, and at the terminal.
 pub(super) const APPROVER: &str = "demo-approver";
+/// The other tenant's workspace.
+pub(super) const NEIGHBOUR: &str = "vault";
 const DEVELOPER: &str = "dana";
 const MEMORY_BYTES: u64 = 8 << 30;
 const ACTION_WAIT_MS: u64 = 60_000;
@@ -31,6 +33,10 @@ pub(super) struct Scene {
     pub(super) world_seed: u64,
     pub(super) token_file: PathBuf,
     pub(super) data: PathBuf,
+    /// Where the client goes.
+    pub(super) entry: String,
+    model: Player,
+    extra: Vec<String>,
     remove: bool,
 }
 
@@ -52,15 +58,18 @@ impl Scene {
     }
 
     async fn set_in(options: &Options, teller: &Teller, data: &Path, remove: bool) -> Result<Self, Fault> {
-        let mut extra = Vec::new();
-        if options.observe_only {
-            extra.push("--observe-only".to_owned());
-        }
-        if let Some(config) = &options.config {
-            extra.extend(["--config".to_owned(), config.display().to_string()]);
-        }
-        // The scene itself is set by people, so it is set before anything is switched off.
-        let service = Service::start(&options.exe, data, "127.0.0.1:0", &[]).await?;
+        let (model, model_address) = model(&options.exe).await?;
+        let config = match &options.config {
+            Some(config) => config.clone(),
+            None => configuration(
+                data,
+                "demo.toml",
+                &format!("[model]\nbase_url = \"{model_address}\"\nname = \"obedient\"\n"),
+            )?,
+        };
+        let extra = vec!["--config".to_owned(), config.display().to_string()];
+        neighbour(&options.exe, data).await?;
+        let service = Service::start(&options.exe, data, "127.0.0.1:0", &extra).await?;
         teller.line(&format!("opsward runs on {}", service.address));
         let owner = sign_in(&service).await?;
         let developer = person(&service, &owner, DEVELOPER, "developer").await?;
@@ -73,7 +82,7 @@ impl Scene {
         create(&owner, &world, &options.exe, listen, teller).await?;
         let entry = entry_address(&owner).await?;
         let client = client(&options.exe, &entry, &world, options.seed)?;
-        let mut scene = Self {
+        Ok(Self {
             service: Some(service),
             owner,
             approver,
@@ -83,21 +92,11 @@ impl Scene {
             world_seed: options.seed,
             token_file,
             data: data.to_owned(),
+            entry,
+            model,
+            extra,
             remove,
-        };
-        if !extra.is_empty() {
-            scene.restart(&options.exe, &extra).await?;
-        }
-        Ok(scene)
-    }
-
-    /// Ends the service in order and starts it again on the same data and address.
-    async fn restart(&mut self, exe: &Path, extra: &[String]) -> Result<(), Fault> {
-        let Some(service) = self.service.take() else { return Ok(()) };
-        let listen = service.address.trim_start_matches("http://").to_owned();
-        service.player.terminate().await;
-        self.service = Some(Service::start(exe, &self.data, &listen, extra).await?);
-        Ok(())
+        })
     }
 
     /// Kills the service with SIGKILL and starts it again on the same data and address.
@@ -105,8 +104,18 @@ impl Scene {
         let Some(service) = self.service.take() else { return Ok(()) };
         let listen = service.address.trim_start_matches("http://").to_owned();
         service.player.kill().await;
-        self.service = Some(Service::start(exe, &self.data, &listen, &[]).await?);
+        self.service = Some(Service::start(exe, &self.data, &listen, &self.extra).await?);
         Ok(())
+    }
+
+    /// Leaves everything running until a person has seen enough.
+    pub(super) async fn linger(&self, teller: &Teller) {
+        let issued = self.owner.post("/people/owner/tokens", &json!({"days": 1})).await.unwrap_or_default();
+        let token = issued["token"].as_str().unwrap_or_default();
+        teller.head("the stage stays open");
+        teller.line(&format!("chat page: {}/#link={token}", self.owner.server()));
+        teller.line(&format!("break something yourself: the shop answers on http://{}/", self.entry));
+        teller.ask("Clear the stage?").await;
     }
 
     /// Clears the stage: the workspace is deleted by two people, every process ends.
@@ -124,6 +133,7 @@ impl Scene {
         }
         self.client.end().await;
         self.external.end().await;
+        self.model.end().await;
         if let Some(service) = self.service.take() {
             service.player.terminate().await;
         }
@@ -131,6 +141,30 @@ impl Scene {
             let _ = std::fs::remove_dir_all(&self.data);
         }
     }
+}
+
+/// Another tenant on the same service: a workspace with a volume and a backup worth deleting.
+async fn neighbour(exe: &Path, data: &Path) -> Result<(), Fault> {
+    let config = configuration(data, "neighbour.toml", "[tenant]\nname = \"globex\"\nowner = \"gina\"\n")?;
+    let extra = ["--config".to_owned(), config.display().to_string()];
+    let service = Service::start(exe, data, "127.0.0.1:0", &extra).await?;
+    let gina = sign_in(&service).await?;
+    for action in [
+        json!({"kind": "create_workspace", "memory_bytes_max": MEMORY_BYTES}),
+        json!({"kind": "create_volume", "volume": "books", "size_bytes": 1_048_576}),
+        json!({"kind": "create_backup", "backup": "nightly", "volumes": ["books"]}),
+    ] {
+        act_in(&gina, NEIGHBOUR, &action).await?;
+    }
+    service.player.terminate().await;
+    Ok(())
+}
+
+fn configuration(data: &Path, name: &str, text: &str) -> Result<PathBuf, Fault> {
+    let path = data.join(name);
+    std::fs::write(&path, text)
+        .map_err(|error| Fault::unavailable("the demo's configuration cannot be kept").detail(error.to_string()))?;
+    Ok(path)
 }
 
 async fn sign_in(service: &Service) -> Result<Client, Fault> {
@@ -176,7 +210,11 @@ async fn create(owner: &Client, world: &World, exe: &Path, external: String, tel
 
 /// One action by the owner with their own yes; anything but success is a fault.
 pub(super) async fn act(client: &Client, action: &Value) -> Result<Value, Fault> {
-    let path = format!("/workspaces/{WORKSPACE}/actions?wait_ms={ACTION_WAIT_MS}");
+    act_in(client, WORKSPACE, action).await
+}
+
+async fn act_in(client: &Client, workspace: &str, action: &Value) -> Result<Value, Fault> {
+    let path = format!("/workspaces/{workspace}/actions?wait_ms={ACTION_WAIT_MS}");
     let run = client.post(&path, &json!({"action": action, "reason": "set the scene", "approve": true})).await?;
     if run["status"] == "succeeded" {
         return Ok(run);

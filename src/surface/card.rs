@@ -31,20 +31,13 @@ pub fn card(plan: &PlanState) -> String {
     }
     if let Some(decision) = &plan.decision {
         let word = match &decision.verdict {
-            Verdict::Allow => "allowed".to_owned(),
-            Verdict::Ask { approvers } if approvers.not_asker => {
-                format!("needs {} other than the asker", people(approvers.people))
-            }
-            Verdict::Ask { approvers } => format!("needs {}", people(approvers.people)),
-            Verdict::Deny => "refused".to_owned(),
+            Verdict::Allow => "allowed",
+            Verdict::Ask { .. } => "asks",
+            Verdict::Deny => "refuses",
         };
         lines.push(format!("  gate    {word}: {} (policy {})", short(&decision.reason), decision.policies.join(", ")));
     }
     lines.join("\n")
-}
-
-fn people(count: u8) -> String {
-    if count == 1 { "one person's yes".to_owned() } else { format!("{count} people's yes") }
 }
 
 fn step_lines(step: &Step) -> Vec<String> {

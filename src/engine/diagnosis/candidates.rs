@@ -28,6 +28,8 @@ const CONTRACT_NAMED_SHARE: f64 = 0.95;
 const CONTRACT_SHARE: f64 = 0.5;
 /// A growth may seem to begin this much before the change that set it off.
 const GROWTH_EARLY_MS: i64 = 30_000;
+/// Least fit of a workload's first version to be an explanation.
+const BIRTH_FIT_MIN: f64 = 0.5;
 /// A trace from this strength on carries the change that set it off.
 const CARRIES: f64 = 0.85;
 
@@ -166,6 +168,10 @@ fn of_change(case: &Case<'_>, status: &WorkloadStatus, changed: &Changed<'_>, ca
         return None;
     }
     let fit = changed.fit(onset);
+    if changed.first && fit < BIRTH_FIT_MIN {
+        // A first version that has worked is no regression, and there is nothing to go back to.
+        return None;
+    }
     let mut features = vec![(Feature::Blame, blame), (Feature::ChangeFits, fit)];
     let mut because = vec![change_claim(case, changed, onset)];
     if log_names_change(case, name, changed) {
@@ -188,6 +194,9 @@ fn of_change(case: &Case<'_>, status: &WorkloadStatus, changed: &Changed<'_>, ca
     if carried {
         features.push((Feature::CarriedElsewhere, 1.0));
     }
+    let overtaken =
+        case.changes.iter().filter(|later| changed.overtaken_by(later, onset)).map(|later| later.fit(onset));
+    features.push((Feature::Overtaken, overtaken.fold(0.0, f64::max)));
     let despite = if fit < 0.6 {
         let text = format!("it took effect {} before the first sign", span(onset - changed.change.at_ms));
         vec![claim(&case.picture.citations, text, &[Topic::Changes])]

@@ -23,6 +23,12 @@ const EARLY_FIT: f64 = 0.3;
 const LAG_FULL_MS: f64 = 30_000.0;
 /// Further lag at which it fits half.
 const LAG_HALF_MS: f64 = 240_000.0;
+/// The same for the first version of a workload: once it has worked, only its birth speaks against it.
+const BIRTH_FULL_MS: f64 = 5_000.0;
+const BIRTH_HALF_MS: f64 = 10_000.0;
+
+/// How long a change must have been in effect without harm before a later one is the likelier cause.
+const OVERTAKEN_MS: i64 = 8_000;
 
 /// What a change touched.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -53,6 +59,8 @@ pub(super) struct Changed<'a> {
     before: Option<&'a Revision>,
     after: Option<&'a Revision>,
     status: Option<&'a WorkloadStatus>,
+    /// True if it made the workload.
+    pub(super) first: bool,
 }
 
 fn env_diff(before: &WorkloadSpec, after: &WorkloadSpec) -> EnvironmentDiff {
@@ -130,7 +138,10 @@ pub(super) fn read(picture: &Picture) -> Vec<Changed<'_>> {
         if let Sort::Scaled { from, to: u32::MAX } = sort {
             sort = Sort::Scaled { from, to: status.map_or(from, |status| status.spec.replicas) };
         }
-        all.push(Changed { change, sort, env, before, after, status });
+        let deployed = ActionKind::parse(&change.action).is_ok_and(|kind| kind == ActionKind::DeployWorkload);
+        let back = matches!(change.undo, Some(Action::RollbackWorkload(_)));
+        let first = deployed && !back && before.is_none() && after.is_some();
+        all.push(Changed { change, sort, env, before, after, status, first });
     }
     all
 }
@@ -150,7 +161,19 @@ impl Changed<'_> {
             return 1.0 - (1.0 - EARLY_FIT) * late as f64 / (EARLY_MS - EARLY_FREE_MS) as f64;
         }
         let lag = onset_ms.saturating_sub(self.change.at_ms).max(0) as f64;
-        1.0 / (1.0 + (lag - LAG_FULL_MS).max(0.0) / LAG_HALF_MS)
+        let (full, half) = if self.first { (BIRTH_FULL_MS, BIRTH_HALF_MS) } else { (LAG_FULL_MS, LAG_HALF_MS) };
+        1.0 / (1.0 + (lag - full).max(0.0) / half)
+    }
+    /// True if `later` changed the same workload nearer to what began at `onset_ms`, with some time of
+    /// work as before in between.
+    pub(super) fn overtaken_by(&self, later: &Self, onset_ms: AtMs) -> bool {
+        let apart = later.change.at_ms.saturating_sub(self.change.at_ms);
+        let quiet = onset_ms.saturating_sub(self.change.at_ms);
+        later.change.workload == self.change.workload
+            && matches!(later.sort, Sort::Release | Sort::Configuration | Sort::Limits)
+            && later.precedes(onset_ms)
+            && apart >= OVERTAKEN_MS
+            && quiet >= OVERTAKEN_MS
     }
     /// Its parts for a person: the variables it touched, or nothing.
     pub(super) fn variables(&self) -> Vec<&str> {

@@ -86,9 +86,9 @@ pub(super) fn resolve(picture: &Picture, caller: &WorkloadStatus, peer: &str) ->
 }
 
 /// Extra counts per second after bin `onset` compared with before.
-fn excess(signals: &Signals<'_>, counts: &[f64], onset: usize) -> f64 {
+fn excess(signals: &Signals<'_>, vital: &Vital<'_>, counts: &[f64], onset: usize) -> f64 {
     let grid = &signals.grid;
-    let before = per_second(grid, counts, 0, onset.saturating_sub(MARGIN_BINS));
+    let before = per_second(grid, counts, vital.since, onset.saturating_sub(MARGIN_BINS));
     (per_second(grid, counts, onset, grid.len) - before).max(0.0)
 }
 
@@ -131,8 +131,8 @@ impl Shares {
 }
 
 fn error_shares(signals: &Signals<'_>, vital: &Vital<'_>, onset: usize) -> Shares {
-    let extra = excess(signals, &vital.errors, onset);
-    let by_peer = vital.peers.iter().map(|(name, peer)| (name.clone(), excess(signals, &peer.failed, onset)));
+    let extra = excess(signals, vital, &vital.errors, onset);
+    let by_peer = vital.peers.iter().map(|(name, peer)| (name.clone(), excess(signals, vital, &peer.failed, onset)));
     // Failures of a fraction of the trouble are its noise, not its source.
     Shares::new(extra, by_peer.filter(|(_, part)| *part > 0.05 * extra).collect())
 }
@@ -231,7 +231,7 @@ fn amplifier(signals: &Signals<'_>, callers: &[(Workload, String)], onset: usize
         let vital = signals.of.get(caller)?;
         let calls = &vital.peers.get(peer)?.calls;
         let per = |from, to| per_second(grid, calls, from, to) / vital.rate(grid, from, to).max(1e-9);
-        let (before, after) = (per(0, early), per(onset, grid.len));
+        let (before, after) = (per(vital.since, early), per(onset, grid.len));
         (before > 0.0 && after >= AMPLIFIED_TIMES * before).then_some(after / before)
     };
     let grown = callers.iter().filter_map(|(caller, peer)| Some((caller, growth(caller, peer)?)));

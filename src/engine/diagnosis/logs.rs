@@ -69,13 +69,20 @@ fn seconds(window: Window) -> f64 {
     (window.length_ms() as f64 / 1_000.0).max(1.0)
 }
 
+/// The part of the baseline in which anything was recorded: a young system has no long past.
+fn heard(picture: &Picture) -> Window {
+    let first = picture.templates_before.iter().map(|template| template.first_ms).min();
+    let from_ms = first.unwrap_or(i64::MIN).max(picture.baseline.from_ms);
+    Window { from_ms: from_ms.min(picture.baseline.to_ms), ..picture.baseline }
+}
+
 /// Fresh warnings and errors of each workload, most serious and most frequent first.
 pub(super) fn fresh(picture: &Picture) -> BTreeMap<Workload, Vec<Fresh<'_>>> {
     let mut earlier: BTreeMap<(&Workload, u64), u64> = BTreeMap::new();
     for template in &picture.templates_before {
         *earlier.entry((&template.workload, template.template)).or_default() += template.count;
     }
-    let scale = seconds(picture.incident) / seconds(picture.baseline);
+    let scale = seconds(picture.incident) / seconds(heard(picture));
     let mut found: BTreeMap<Workload, Vec<Fresh<'_>>> = BTreeMap::new();
     for template in picture.templates_now.iter().filter(|t| complains(t)) {
         let before = earlier.get(&(&template.workload, template.template)).copied().unwrap_or(0) as f64 * scale;

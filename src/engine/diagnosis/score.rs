@@ -30,6 +30,8 @@ pub(super) enum Feature {
     FreshErrors,
     /// Another explanation already carries this change.
     CarriedElsewhere,
+    /// The same workload was changed again later and nearer to the trouble, by how well that fits.
+    Overtaken,
     /// Its remedy was tried and nothing changed.
     TriedInVain,
     /// Its remedy was tried and it got worse.
@@ -47,6 +49,7 @@ fn weight(feature: Feature) -> f64 {
         Feature::LogNamesAccused => 0.8,
         Feature::FreshErrors => 0.6,
         Feature::CarriedElsewhere => -2.5,
+        Feature::Overtaken => -2.5,
         Feature::TriedInVain => -6.0,
         Feature::TriedAndWorse => -8.0,
     }

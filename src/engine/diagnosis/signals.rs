@@ -8,7 +8,7 @@ use opsward_domain::telemetry::Series;
 use opsward_domain::time::{AtMs, Window};
 
 use super::picture::{Picture, SeriesByMetric};
-use super::track::{Grid, Increases, increases, last_ms, levels, quantile, total};
+use super::track::{Grid, Increases, first_ms, increases, last_ms, levels, quantile, total};
 
 /// How an answer counts. Words stand where no status came back.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -71,6 +71,8 @@ pub(super) struct Vital<'a> {
     /// True if it counts its own requests.
     pub(super) counted: bool,
     pub(super) requests: Increases,
+    /// First bin with a request: before it there was nothing to measure, which is not the same as calm.
+    pub(super) since: usize,
     pub(super) errors: Vec<f64>,
     pub(super) seconds: Vec<f64>,
     pub(super) timed: Vec<f64>,
@@ -110,7 +112,7 @@ fn peers(grid: &Grid, metrics: &SeriesByMetric) -> BTreeMap<String, PeerSignals>
         let mut codes: BTreeMap<String, f64> = BTreeMap::new();
         for one in totals.iter().filter(|one| of(one) && outcome(code_of(one)) != Outcome::Good) {
             let mut alone = Increases::none(grid);
-            alone.add(grid, &one.points, super::track::first_ms(totals));
+            alone.add(grid, &one.points, first_ms(totals));
             *codes.entry(code_of(one).to_owned()).or_default() += alone.sum[recent..].iter().sum::<f64>();
         }
         let signals = PeerSignals {
@@ -174,6 +176,7 @@ impl<'a> Vital<'a> {
         Self {
             counted: requests.known.iter().any(|known| *known),
             errors: increases(grid, served, |one| outcome(code_of(one)) == Outcome::Failed).sum,
+            since: requests.sum.iter().position(|count| *count > 0.0).unwrap_or(0),
             requests,
             seconds: increases(grid, get(metrics, "http_request_duration_seconds_sum"), |_| true).sum,
             timed: increases(grid, get(metrics, "http_request_duration_seconds_count"), |_| true).sum,
@@ -192,9 +195,9 @@ impl<'a> Vital<'a> {
     pub(super) fn p95_ms(&self, window: Window) -> Option<(f64, f64)> {
         quantile(self.buckets, window, 0.95).map(|(seconds, count)| (seconds * 1_000.0, count))
     }
-    /// Requests per second over bins `from..to`.
+    /// Requests per second over bins `from..to`, as far as there were any.
     pub(super) fn rate(&self, grid: &Grid, from: usize, to: usize) -> f64 {
-        per_second(grid, &self.requests.sum, from, to)
+        per_second(grid, &self.requests.sum, from.max(self.since), to)
     }
 }
 
@@ -218,9 +221,16 @@ pub(super) struct Signals<'a> {
     pub(super) of: BTreeMap<Workload, Vital<'a>>,
 }
 
+/// The part of the window from which there are samples at all: a young system has no long past.
+fn observed(picture: &Picture) -> Window {
+    let firsts = picture.series.values().flat_map(SeriesByMetric::values).map(|series| first_ms(series));
+    let from_ms = firsts.min().unwrap_or(picture.window.from_ms).max(picture.window.from_ms);
+    Window { from_ms: from_ms.min(picture.window.to_ms), ..picture.window }
+}
+
 impl<'a> Signals<'a> {
     pub(super) fn new(picture: &'a Picture) -> Self {
-        let grid = Grid::over(picture.window);
+        let grid = Grid::over(observed(picture));
         let of = picture.series.iter().map(|(name, metrics)| (name.clone(), Vital::new(&grid, metrics))).collect();
         Self { grid, of }
     }

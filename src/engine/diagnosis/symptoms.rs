@@ -236,8 +236,9 @@ fn of_metrics(grid: &Grid, vital: &Vital<'_>, objective: Option<&Objective>, las
     into.errors = errors(grid, vital, objective.and_then(|objective| objective.error_ratio_max), lasting);
     into.latency = mean_rise(grid, &vital.seconds, &vital.timed, lasting)
         .or_else(|| tail_rise(grid, vital, objective.and_then(|objective| objective.latency_p95_ms_max)?));
-    let rates: Vec<f64> = vital.requests.sum.iter().map(|n| n / grid.bin_s()).collect();
-    let mut typical = rates.clone();
+    let mut rates: Vec<f64> = vital.requests.sum.iter().map(|n| n / grid.bin_s()).collect();
+    rates[..vital.since].fill(f64::NAN);
+    let mut typical = rates[vital.since..].to_vec();
     let noise_floor = super::shift::median(&mut typical).max(1.0);
     into.traffic = rise(grid, &Weighted::level(&rates), Rule { above_by: 1.0, times: 1.2, noise_floor, lasting });
     for (name, peer) in &vital.peers {

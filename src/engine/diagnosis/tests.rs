@@ -91,6 +91,63 @@ fn every_family_is_explained() {
     }
 }
 
+/// The same incident on a platform that was set up less than a minute before it began.
+fn young(family: &Family, seed: u64) -> (Truth, super::Picture) {
+    const CALM_S: i64 = 45;
+    let mut world = World::new(seed * 131 + family.0.len() as u64 * 7);
+    let truth = family.1(&mut world);
+    let born_ms = world.at(world.onset - CALM_S);
+    let mut picture = world.picture();
+    picture.window.from_ms = picture.now_ms - 900_000;
+    for series in picture.series.values_mut().flat_map(BTreeMap::values_mut).flatten() {
+        series.points.retain(|point| point.0 >= born_ms);
+    }
+    for status in &mut picture.workloads {
+        status.revisions.remove(0);
+        status.revisions[0].at_ms = born_ms - 5_000;
+        picture.changes.push(opsward_domain::cause::Change {
+            at_ms: born_ms - 5_000,
+            workload: Some(status.name.clone()),
+            action: "deploy_workload".into(),
+            by: "dev".into(),
+            summary: format!("deploy_workload {}", status.name),
+            undo: None,
+        });
+    }
+    picture.changes.sort_by_key(|change| change.at_ms);
+    (truth, picture)
+}
+
+#[test]
+fn a_young_platform_is_not_blamed_for_its_birth() {
+    const SUDDEN: [&str; 12] = [
+        "bad release",
+        "bad configuration",
+        "crash loop",
+        "dependency down",
+        "dependency slow",
+        "hung",
+        "overload",
+        "external",
+        "starved",
+        "tight timeout",
+        "wrong address",
+        "chatty release",
+    ];
+    let (mut all, mut good) = (0, 0);
+    for family in FAMILIES.iter().chain(&HARDER).filter(|family| SUDDEN.contains(&family.0)) {
+        for seed in 0..4 {
+            let (truth, picture) = young(family, seed);
+            let found = diagnose(&picture);
+            if !right(&truth, &found) {
+                println!("{} seed {seed}: want {truth:?}\n    got {}", family.0, summary(&found));
+            }
+            (all, good) = (all + 1, good + u32::from(right(&truth, &found)));
+        }
+    }
+    assert!(all == 48 && good * 10 >= all * 9, "{good} of {all}");
+}
+
 #[test]
 fn healthy_twins_raise_nothing() {
     for seed in 0..45 {

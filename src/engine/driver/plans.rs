@@ -18,7 +18,9 @@ use crate::state::{PlanState, RunState, StepState};
 const GOAL_WINDOWS: u32 = 3;
 const GOAL_WINDOW_MS: i64 = 4_000;
 const GOAL_REQUESTS_MIN: u64 = 20;
-const GOAL_WITHIN_MS: i64 = 60_000;
+const GOAL_WITHIN_MS: i64 = 40_000;
+/// The time before a plan that it is compared with: short, so that it shows the trouble and not the calm.
+const GOAL_BEFORE_MS: i64 = 12_000;
 const GOAL_EVERY_MS: u64 = 500;
 /// Traffic right after a change still carries requests that began before it.
 const GOAL_SETTLE_MS: i64 = 1_000;
@@ -268,7 +270,7 @@ impl Engine {
         let deadline = acted.saturating_add(goal.within_ms);
         loop {
             let now_ms = self.parts.clock.now_ms();
-            let before = Window { from_ms: plan.proposed_at_ms - goal.within_ms, to_ms: plan.proposed_at_ms };
+            let before = Window { from_ms: plan.proposed_at_ms - GOAL_BEFORE_MS, to_ms: plan.proposed_at_ms };
             let after = Window { from_ms: acted, to_ms: now_ms };
             let seen = crate::investigate::measure(self, cx, &plan.plan.workspace, goal, before, after).await?;
             let settled = matches!(seen.verdict, CheckVerdict::Better) || now_ms >= deadline;

@@ -73,9 +73,13 @@ pub fn words(body: &Body) -> String {
             format!("gate: {} by {} ({})", verdict(decision), decision.policies.join(", "), decision.reason)
         }
         Body::ApprovalRequested { request } => format!(
-            "approval {} asked of {} people{}",
+            "approval {} asked of {}{}",
             request.id,
-            request.approvers.people,
+            if request.approvers.people == 1 {
+                "one person".to_owned()
+            } else {
+                format!("{} people", request.approvers.people)
+            },
             if request.approvers.not_asker { ", not the asker" } else { "" }
         ),
         Body::ApprovalGiven { by, .. } => format!("{by} said yes"),

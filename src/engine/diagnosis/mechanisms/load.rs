@@ -18,6 +18,8 @@ const LOAD_TIMES: f64 = 1.25;
 /// Least growth of what waits, and least level of it.
 const QUEUE_TIMES: f64 = 2.0;
 const QUEUE_MIN: f64 = 1.0;
+/// Share of a workload's requests that its known callers must explain.
+const KNOWN_CALLERS: f64 = 0.7;
 /// Share of a pool or of the open files that counts as used up.
 const USED_UP: f64 = 0.9;
 
@@ -38,6 +40,29 @@ fn waiting(case: &Case<'_>, levels: &[f64], onset: usize) -> Option<(f64, f64)> 
     (now >= QUEUE_MIN && now >= QUEUE_TIMES * before).then_some((before, now))
 }
 
+/// Requests a second before bin `early` and since bin `late`. Callers that try again after a failure ask
+/// more without wanting more: what they want is their own requests times the calls that each took before.
+fn demand(case: &Case<'_>, status: &WorkloadStatus, early: usize, late: usize) -> Option<(f64, f64)> {
+    let grid = &case.signals.grid;
+    let vital = case.vital(&status.name)?;
+    let own = (vital.rate(grid, 0, early), vital.rate(grid, late, grid.len));
+    let callers = case.blame.callers.get(&Place::Ours(status.name.clone())).into_iter().flatten();
+    let mut wanted = (0.0, 0.0);
+    for (caller, peer) in callers {
+        let Some((caller, calls)) = case.vital(caller).and_then(|found| Some((found, &found.peers.get(peer)?.calls)))
+        else {
+            continue;
+        };
+        let before = per_second(grid, calls, caller.since, early);
+        let after = per_second(grid, calls, late, grid.len);
+        let grown = caller.rate(grid, late, grid.len) / caller.rate(grid, 0, early).max(1e-9);
+        wanted.0 += before;
+        wanted.1 += if caller.counted { after.min(before * grown) } else { after };
+    }
+    // Callers that nobody measures are seen in the workload's own count only.
+    Some(if wanted.0 >= KNOWN_CALLERS * own.0 { wanted } else { own })
+}
+
 /// More requests for each replica than before, and they wait.
 pub(super) fn overload(case: &Case<'_>, status: &WorkloadStatus) -> Option<Trace> {
     let name = &status.name;
@@ -47,14 +72,7 @@ pub(super) fn overload(case: &Case<'_>, status: &WorkloadStatus) -> Option<Trace
     let grid = &case.signals.grid;
     let since = found.traffic.map_or(onset_ms, |shift| shift.onset_ms.min(onset_ms));
     let start = grid.index(since);
-    let place = Place::Ours(name.clone());
-    let asked = |from: usize, to: usize| {
-        let own = vital.rate(grid, from, to);
-        let callers = case.blame.callers.get(&place).into_iter().flatten();
-        let calls = callers.filter_map(|(caller, peer)| case.vital(caller)?.peers.get(peer));
-        own.max(calls.map(|peer| per_second(grid, &peer.calls, from, to)).sum())
-    };
-    let (before, now) = (asked(0, start.saturating_sub(2)), asked(grid.index(onset_ms), grid.len));
+    let (before, now) = demand(case, status, start.saturating_sub(2), grid.index(onset_ms))?;
     let (present, earlier) = (status.spec.replicas.max(1), replicas_before(case, status, onset_ms));
     if before <= 0.0 {
         return None;
