@@ -9,7 +9,7 @@ use opsward_domain::effect::Check;
 use opsward_domain::event::{Body, Outcome};
 use opsward_domain::fault::{Code, Fault};
 use opsward_domain::plan::{Step, facts};
-use opsward_domain::resource::ResourceState;
+use opsward_domain::resource::{ResourceState, ResourceVersion};
 use opsward_domain::seal::Authorized;
 use opsward_ports::clock::Clock;
 use opsward_ports::provider::{Provider, observe_resource};
@@ -81,6 +81,16 @@ impl Executor {
             Err((fault, applied)) => Body::StepFailed { plan: id, step: index, key, fault, applied },
         };
         Became::Record(Box::new(body))
+    }
+
+    /// The version in which a step left its resource: an inverse must not run over what others did since.
+    /// Where the step has no answer that says so, the version of now.
+    pub async fn left(&self, cx: &CallContext, step: &Step, key: &str) -> Result<Option<ResourceVersion>, Fault> {
+        if let Some(version) = self.lookup(cx, key).await?.and_then(|outcome| outcome.version) {
+            return Ok(Some(version));
+        }
+        let now = observe_resource(self.provider.as_ref(), cx, &step.workspace, &step.resource()).await?;
+        Ok(now.version().cloned())
     }
 
     /// Applies a step's inverse whose intent is recorded.

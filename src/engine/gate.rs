@@ -11,6 +11,7 @@ use opsward_domain::label::{Integrity, Label, Source};
 use opsward_domain::name::{Subject, Workspace};
 use opsward_domain::plan::{Plan, Step};
 use opsward_domain::principal::{Kind, Principal, Role};
+use opsward_domain::resource::ResourceVersion;
 use opsward_domain::seal::{Authorized, GateSeal};
 use opsward_ports::policy::{Answer, Approver, Policy, Question, Verb};
 use opsward_ports::runner::Runner;
@@ -144,14 +145,19 @@ impl Gate {
 
     /// Wraps the recorded inverse of a step that was authorised and took effect. The right to take back
     /// is part of the right to do; a switch still stops it.
-    pub async fn authorize_undo(&self, setting: &Setting, step: &Step) -> Result<Authorized<Step>, Decision> {
+    pub async fn authorize_undo(
+        &self,
+        setting: &Setting,
+        step: &Step,
+        expects: Option<ResourceVersion>,
+    ) -> Result<Authorized<Step>, Decision> {
         let Some(undo) = &step.undo else {
             return Err(Decision::deny("gate.no-inverse", "the step has no recorded inverse"));
         };
         if setting.switched_off {
             return Err(Decision::deny("gate.switch", "a switch forbids every effect, taking back included"));
         }
-        let inverse = Step { action: undo.clone(), expects: None, diff: Vec::new(), undo: None, ..step.clone() };
+        let inverse = Step { action: undo.clone(), expects, diff: Vec::new(), undo: None, ..step.clone() };
         Ok(Authorized::new(&self.seal, inverse))
     }
 

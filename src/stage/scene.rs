@@ -72,7 +72,7 @@ impl Scene {
         let service = Service::start(&options.exe, data, "127.0.0.1:0", &extra).await?;
         teller.line(&format!("opsward runs on {}", service.address));
         let owner = sign_in(&service).await?;
-        let developer = person(&service, &owner, DEVELOPER, "developer").await?;
+        let developer = person(&service, &owner, DEVELOPER, "operator").await?;
         let approver = person(&service, &owner, APPROVER, "operator").await?;
         let token_file = data.join("developer.token");
         private(&token_file, &developer)?;

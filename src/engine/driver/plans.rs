@@ -241,7 +241,8 @@ impl Engine {
             return Ok(vec![Body::UndoSucceeded { plan: id, step: index, key, outcome }]);
         }
         let setting = self.setup.setting(cx, Some(&plan.plan.workspace), creates(plan)).await?;
-        let inverse = match self.setup.gate.authorize_undo(&setting, step).await {
+        let expects = executor.left(cx, step, &step_key(state, plan, index, false)).await?;
+        let inverse = match self.setup.gate.authorize_undo(&setting, step, expects).await {
             Ok(inverse) => inverse,
             Err(decision) => {
                 return Ok(vec![Body::UndoFailed {
