@@ -47,15 +47,7 @@ pub fn words(body: &Body) -> String {
         Body::AlertCleared { .. } => "an alert's condition ended".to_owned(),
         Body::EvidenceGathered { evidence, took_ms } => format!("{} ({took_ms} ms): {}", evidence.id, evidence.title),
         Body::EvidenceMissing { what, why } => format!("could not look at {what}: {why}"),
-        Body::Diagnosed { diagnosis, .. } => match diagnosis.hypotheses.first() {
-            Some(best) => format!(
-                "diagnosed {:?} on {} ({:.0} %)",
-                best.kind,
-                best.workload.as_ref().map_or("something outside", |w| w.as_str()),
-                best.confidence * 100.0
-            ),
-            None => format!("diagnosed: {:?}", diagnosis.verdict).to_lowercase(),
-        },
+        Body::Diagnosed { diagnosis, .. } => diagnosed(diagnosis),
         Body::ModelReplied { model, calls, .. } => format!("model {model} replied with {} calls", calls.len()),
         Body::ModelFailed { model, fault } => format!("model {model} failed: {fault}"),
         Body::ToolCalled { call, .. } => format!("tool {} called", call.tool),
@@ -72,16 +64,7 @@ pub fn words(body: &Body) -> String {
         Body::PlanDecided { decision, .. } => {
             format!("gate: {} by {} ({})", verdict(decision), decision.policies.join(", "), decision.reason)
         }
-        Body::ApprovalRequested { request } => format!(
-            "approval {} asked of {}{}",
-            request.id,
-            if request.approvers.people == 1 {
-                "one person".to_owned()
-            } else {
-                format!("{} people", request.approvers.people)
-            },
-            if request.approvers.not_asker { ", not the asker" } else { "" }
-        ),
+        Body::ApprovalRequested { request } => asked(request),
         Body::ApprovalGiven { by, .. } => format!("{by} said yes"),
         Body::ApprovalRefused { by, note, .. } => format!("{by} said no {}", quote(note)),
         Body::ApprovalVoided { reason, .. } => format!("approval void: {reason}"),
@@ -112,6 +95,27 @@ pub fn words(body: &Body) -> String {
         Body::TokenRevoked { reason, .. } => format!("token ended: {reason}"),
         Body::SwitchSet { on, reason, .. } => format!("switch {}: {reason}", if *on { "on" } else { "off" }),
     }
+}
+
+fn diagnosed(diagnosis: &opsward_domain::cause::Diagnosis) -> String {
+    match diagnosis.hypotheses.first() {
+        Some(best) => format!(
+            "diagnosed {:?} on {} ({:.0} %)",
+            best.kind,
+            best.workload.as_ref().map_or("something outside", |w| w.as_str()),
+            best.confidence * 100.0
+        ),
+        None => format!("diagnosed: {:?}", diagnosis.verdict).to_lowercase(),
+    }
+}
+
+fn asked(request: &opsward_domain::approval::ApprovalRequest) -> String {
+    let who = match request.approvers.people {
+        1 => "one person".to_owned(),
+        people => format!("{people} people"),
+    };
+    let not_asker = if request.approvers.not_asker { ", not the asker" } else { "" };
+    format!("approval {} asked of {who}{not_asker}", request.id)
 }
 
 fn verdict(decision: &opsward_domain::decision::Decision) -> &'static str {

@@ -2,7 +2,8 @@
 
 use opsward_cedar::{CedarPolicy, DEFAULT_FILES, schema_text};
 use opsward_domain::effect::Risk;
-use opsward_ports::policy::conformance::{plain_question, suite};
+use opsward_domain::principal::Role;
+use opsward_ports::policy::conformance::{approver, plain_question, suite};
 use opsward_ports::policy::{Policy as _, Question, Verb};
 
 use crate::same_as_file;
@@ -78,7 +79,7 @@ fn an_erring_policy_is_reported_and_nothing_is_allowed() {
                   { context.risk + 9223372036854775807 < 0 };";
     let files: Vec<_> = DEFAULT_FILES.iter().copied().chain([("erring.cedar", erring)]).collect();
     let policy = CedarPolicy::load(&files).unwrap();
-    let question = act("restart_workload");
+    let question = Question { approvers: vec![approver("asker", Role::Owner)], ..act("restart_workload") };
     assert!(CedarPolicy::defaults().unwrap().decide(&question).allowed);
     let answer = policy.decide(&question);
     assert!(!answer.allowed, "{answer:?}");
