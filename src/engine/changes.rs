@@ -90,13 +90,15 @@ const SUMMARY_LINES_MAX: usize = 4;
 
 /// One line for a step: what, on what, and what differs.
 pub fn summary(step: &Step) -> String {
-    let name = step.action.kind().facts().name;
+    let resource = step.resource();
+    let name = format!("{} {}", step.action.kind().facts().name, resource.name());
+    let name = name.trim_end();
     let shown: Vec<String> = step.diff.iter().take(SUMMARY_LINES_MAX).map(line).collect();
     let more = step.diff.len().saturating_sub(SUMMARY_LINES_MAX);
     if step.expects.is_none() && !step.diff.is_empty() {
         let version = step.diff.iter().find(|line| line.path == "version").and_then(|line| line.after.clone());
         let version = version.map_or(String::new(), |version| format!(", version {}", cut(&version, 60)));
-        return format!("{name} {}: new{version}", step.resource().name());
+        return format!("{name}: new{version}");
     }
     let rest = if more > 0 { format!(" and {more} more") } else { String::new() };
     let what = match &step.action {
@@ -105,7 +107,7 @@ pub fn summary(step: &Step) -> String {
         Action::RollbackWorkload(roll) => format!(" to revision {}: {}{rest}", roll.revision, shown.join(", ")),
         _ => format!(": {}{rest}", shown.join(", ")),
     };
-    format!("{name} {}{what}", step.resource().name())
+    format!("{name}{what}")
 }
 
 fn line(line: &DiffLine) -> String {
