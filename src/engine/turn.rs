@@ -167,7 +167,7 @@ fn why_no_remedy(state: &RunState) -> String {
 /// Least confidence at which a remedy is proposed at all.
 pub const CONFIDENCE_MIN: f64 = 0.35;
 /// The same for the first looks: signals of a young incident mislead, and sharpen within seconds.
-pub const CONFIDENCE_EARLY: f64 = 0.55;
+pub const CONFIDENCE_EARLY: f64 = 0.65;
 /// How many looks count as the first ones.
 const EARLY_LOOKS: usize = 2;
 

@@ -130,6 +130,19 @@ impl Shares {
     }
 }
 
+impl Shares {
+    /// Failures of its own in a workload that loses its time in calls are deadlines it missed there, as
+    /// far as the lost time is.
+    fn with_deadlines(mut self, time: &Self) -> Self {
+        let missed = self.own;
+        self.own = missed * time.own;
+        for (peer, part) in &time.peers {
+            *self.peers.entry(peer.clone()).or_default() += missed * part;
+        }
+        self
+    }
+}
+
 fn error_shares(signals: &Signals<'_>, vital: &Vital<'_>, onset: usize) -> Shares {
     let extra = excess(signals, vital, &vital.errors, onset);
     let by_peer = vital.peers.iter().map(|(name, peer)| (name.clone(), excess(signals, vital, &peer.failed, onset)));
@@ -149,7 +162,10 @@ pub(super) fn shares(signals: &Signals<'_>, symptoms: &Symptoms, name: &Workload
     let all_own = Shares { own: 1.0, peers: BTreeMap::new() };
     let Some(vital) = signals.of.get(name).filter(|vital| vital.counted) else { return all_own };
     let mut found = match (symptoms.errors, symptoms.latency) {
-        (Some(shift), _) => error_shares(signals, vital, shift.onset_bin),
+        (Some(errors), Some(late)) => {
+            error_shares(signals, vital, errors.onset_bin).with_deadlines(&latency_shares(vital, late.onset_bin))
+        }
+        (Some(shift), None) => error_shares(signals, vital, shift.onset_bin),
         (None, Some(shift)) => latency_shares(vital, shift.onset_bin),
         (None, None) => all_own,
     };
