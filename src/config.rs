@@ -105,7 +105,7 @@ impl Config {
     /// Parses configuration text; `name` is used in faults.
     pub fn parse(text: &str, name: &str) -> Result<Self, Fault> {
         let config: Self = toml::from_str(text).map_err(|error| {
-            let line = error.span().map_or(1, |span| text[..span.start.min(text.len())].lines().count().max(1));
+            let line = error.span().map_or(1, |span| text[..span.start.min(text.len())].matches('\n').count() + 1);
             Fault::invalid(format!("{name}, line {line}: {}", error.message()))
                 .hint("`opsward config sample` prints every key")
         })?;

@@ -14,6 +14,8 @@ use std::sync::{Arc, Mutex};
 use std::thread::{self, sleep};
 use std::time::{Duration, Instant};
 
+/// Ports tried for one address.
+const PORT_TRIES: usize = 50;
 const TICK: Duration = Duration::from_millis(100);
 const READY_WITHIN: Duration = Duration::from_secs(20);
 const BACKOFF: Duration = Duration::from_millis(500);
@@ -220,8 +222,12 @@ impl Platform {
         if state.workloads.contains_key(name) {
             return;
         }
-        let port = free_port();
-        let listener = TcpListener::bind(("127.0.0.1", port)).unwrap();
+        // Somebody else may take a free port first; then the next one is tried.
+        let taken = || {
+            let port = free_port();
+            TcpListener::bind(("127.0.0.1", port)).map(|listener| (port, listener))
+        };
+        let (port, listener) = (0..PORT_TRIES).find_map(|_| taken().ok()).unwrap();
         let turn = Arc::new(AtomicUsize::new(0));
         let workload = Workload { port, revisions: vec![json!({})], current: 0, slots: vec![], turn };
         state.workloads.insert(name.to_owned(), workload);
