@@ -39,6 +39,7 @@ fn command() -> Command {
         .arg(Arg::new("json").long("json").global(true).action(ArgAction::SetTrue).help("print data as JSON"))
         .subcommand(Command::new("up").about("Run the service").arg(data()).arg(listen()).arg(config()).arg(observe))
         .subcommand(demo())
+        .subcommand(bench())
         .subcommand(
             Command::new("doctor")
                 .about("Say what works on this machine, what does not, and the fix")
@@ -95,6 +96,7 @@ fn demo() -> Command {
         .arg(switch("yes", "approve as the demo's approver without asking").short('y'))
         .arg(switch("all", "play every incident and print the table"))
         .arg(number("seeds", "with --all: how many seeds each (1)"))
+        .arg(number("jobs", "with --all: how many worlds at a time, 1 to 8 (1)"))
         .arg(switch("observe-only", "the service changes nothing; the run must fail"))
         .arg(
             Arg::new("config")
@@ -108,6 +110,16 @@ fn demo() -> Command {
                 .value_parser(clap::value_parser!(PathBuf))
                 .help("keep the service's data here"),
         )
+}
+
+fn bench() -> Command {
+    let number = |name: &'static str, value: &'static str, about: &'static str| {
+        Arg::new(name).long(name).value_parser(clap::value_parser!(u64)).default_value(value).help(about)
+    };
+    Command::new("bench")
+        .about("Measure this binary on this machine: starts, memory, turns, tool runs")
+        .arg(number("turns", "200", "turns that count"))
+        .arg(number("settle-seconds", "60", "seconds without work before memory is read"))
 }
 
 /// Parses the arguments and runs what they say.
@@ -137,6 +149,11 @@ async fn dispatch(matches: &ArgMatches) -> Result<u8, Fault> {
     match (name, sub.subcommand()) {
         ("up", _) => up(sub).await,
         ("demo", _) => demo_command(sub).await,
+        ("bench", _) => {
+            let number = |name| sub.get_one::<u64>(name).copied().unwrap_or_default();
+            let (turns, settle_s, json) = (number("turns"), number("settle-seconds"), sub.get_flag("json"));
+            opsward::bench::run(&opsward::bench::Options { exe: this_binary()?, turns, settle_s, json }).await
+        }
         ("doctor", _) => doctor(sub).await,
         ("config", Some(("sample", _))) => {
             say(&Config::sample());
@@ -204,7 +221,8 @@ async fn demo_command(matches: &ArgMatches) -> Result<u8, Fault> {
         config: matches.get_one::<PathBuf>("config").cloned(),
     };
     if matches.get_flag("all") {
-        return opsward::stage::all(&options, matches.get_one::<u64>("seeds").copied().unwrap_or(1)).await;
+        let number = |name| matches.get_one::<u64>(name).copied().unwrap_or(1);
+        return opsward::stage::all(&options, number("seeds"), number("jobs")).await;
     }
     opsward::stage::run(&options).await
 }

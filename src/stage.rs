@@ -3,7 +3,8 @@
 //! their own. The judge's word alone decides the exit code.
 
 mod act;
-mod cast;
+mod baseline;
+pub(crate) mod cast;
 mod encore;
 mod scene;
 mod table;
@@ -14,7 +15,7 @@ use std::path::PathBuf;
 use opsward_domain::fault::Fault;
 
 pub use act::{Played, play};
-pub use table::all;
+pub use table::{JOBS_MAX, all};
 
 /// What to play.
 #[derive(Debug, Clone)]

@@ -2,7 +2,6 @@
 //! re-execution, that know opsward only by its public interface. Must never share code or state
 //! with the diagnosis, and must never tell it anything.
 
-pub mod cast;
 mod client;
 mod clock;
 pub mod driver;

@@ -5,17 +5,17 @@ use std::time::Duration;
 
 use futures::StreamExt;
 use opsward_demo::driver::lines::{ClientLine, Expect, InjectorLine, Truth};
-use opsward_demo::driver::score::{Executed, Run, Score, score};
+use opsward_demo::driver::score::{Executed, Run, Score, right, score};
 use opsward_domain::event::{Body, Event, StreamKind};
 use opsward_domain::fault::Fault;
 use opsward_surface::cli::{Client, Following, follow};
 use serde_json::{Value, json};
 
-use super::Options;
 use super::cast::{Heard, Player};
 use super::encore;
 use super::scene::{APPROVER, Scene, WORKSPACE};
 use super::tell::Teller;
+use super::{Options, baseline};
 
 /// Requests of the judge's samples.
 const SAMPLE: u64 = 500;
@@ -34,6 +34,8 @@ pub struct Played {
     pub run: Run,
     /// How it is marked.
     pub score: Score,
+    /// Whether the simple rule would have repaired it.
+    pub rule_right: bool,
 }
 
 /// Plays one run.
@@ -67,11 +69,15 @@ struct Tape {
     ended: bool,
     plan: Option<Value>,
     planned: bool,
+    rule: Option<Value>,
 }
 
 async fn run(options: &Options, scene: &mut Scene, teller: &Teller) -> Result<Played, Fault> {
     let mut tape = Tape::default();
     calibrate(scene, teller, &mut tape).await?;
+    if scene.owner.get("/incidents").await?.as_array().is_some_and(|open| !open.is_empty()) {
+        return Err(Fault::unavailable("an incident opened before anything was broken"));
+    }
     let head = scene.owner.get("/events?limit=1").await?["head"].as_u64().unwrap_or(0);
     let feed_client = &scene.owner;
     let mut feed = follow(feed_client, head).await?;
@@ -108,11 +114,17 @@ async fn run(options: &Options, scene: &mut Scene, teller: &Teller) -> Result<Pl
         return Err(Fault::unavailable("the incident could not be played").detail(text));
     }
     let truth = tape.truth.take().ok_or_else(|| Fault::unavailable("the injector did not say what it did"))?;
+    if truth.expect == Expect::Escalate && tape.run.escalated {
+        teller.line("the people outside who were called repair their side");
+        scene.repair_outside().await?;
+    }
     judge(scene, &mut tape.run).await?;
     injector.end().await;
     let score = score(&truth, &tape.run);
-    verdict(teller, &truth, &tape.run, &score);
-    Ok(Played { truth, run: tape.run, score })
+    let rule_right = tape.rule.is_some_and(|action| truth.expect == Expect::Repair && right(&truth, &action));
+    let played = Played { truth, run: tape.run, score, rule_right };
+    verdict(teller, &played);
+    Ok(played)
 }
 
 /// A run is over when its incident is, or when a twin stayed quiet long enough.
@@ -208,6 +220,9 @@ async fn watch(
         Body::IncidentOpened { .. } => {
             tape.run.incidents += 1;
             tape.ended = false;
+            if tape.rule.is_none() {
+                tape.rule = baseline::decide(approver, now).await?;
+            }
             if options.observe_only {
                 // From here on nothing can be changed; what broke stays broken, and the judge must say so.
                 approver.post("/switches", &json!({"on": true, "reason": "observe-only"})).await?;
@@ -291,9 +306,9 @@ async fn judge(scene: &mut Scene, run: &mut Run) -> Result<(), Fault> {
     }
 }
 
-fn verdict(teller: &Teller, truth: &Truth, run: &Run, score: &Score) {
+fn verdict(teller: &Teller, played: &Played) {
     teller.head("the outside client's word");
-    if let Some(verdict) = &run.verdict {
+    if let Some(verdict) = &played.run.verdict {
         let quality = &verdict.quality;
         teller.line(&format!(
             "{}: {:.1} % ok, p95 {:.0} ms over {} requests{}",
@@ -304,17 +319,33 @@ fn verdict(teller: &Teller, truth: &Truth, run: &Run, score: &Score) {
             verdict.complaints.iter().map(|complaint| format!("; {complaint}")).collect::<String>()
         ));
     }
-    let took = score.onset_to_verified_ms.map_or("-".to_owned(), |ms| format!("{:.1} s", ms as f64 / 1000.0));
-    teller.result(&format!(
-        "{} {} ({}): truth {} in {}; cause {}, action {}, wrong target {}, made worse {}, onset to verified {took}",
-        if score.passed { "passed" } else { "FAILED" },
-        truth.incident,
-        truth.variant,
-        truth.cause_kind,
-        if truth.victim.is_empty() { "nothing of ours" } else { &truth.victim },
-        if score.right_cause { "right" } else { "not right" },
-        if score.right_action { "right" } else { "not right" },
-        if score.wrong_target { "yes" } else { "no" },
-        score.worse,
+    teller.line(&played.sentence());
+    if played.truth.expect == Expect::Quiet {
+        return;
+    }
+    teller.line(&format!(
+        "the simple rule (revert the last change, else restart the loudest) would {}have repaired it",
+        if played.rule_right { "" } else { "not " }
     ));
+}
+
+impl Played {
+    /// The run in one line.
+    pub(super) fn sentence(&self) -> String {
+        let Self { truth, score, .. } = self;
+        let yes = |is: bool| if is { "right" } else { "not right" };
+        let took = score.onset_to_verified_ms.map_or("-".to_owned(), |ms| format!("{:.1} s", ms as f64 / 1000.0));
+        format!(
+            "{} {} ({}): truth {} in {}; cause {}, action {}, wrong target {}, made worse {}, onset to verified {took}",
+            if score.passed { "passed" } else { "FAILED" },
+            truth.incident,
+            truth.variant,
+            truth.cause_kind,
+            if truth.victim.is_empty() { "nothing of ours" } else { &truth.victim },
+            yes(score.right_cause),
+            yes(score.right_action),
+            if score.wrong_target { "yes" } else { "no" },
+            score.worse,
+        )
+    }
 }

@@ -7,7 +7,9 @@ use std::time::Duration;
 
 use opsward_demo::driver::lines::{ClientLine, ExternalLine, InjectorLine};
 use opsward_domain::fault::Fault;
+use opsward_surface::cli::Client;
 use serde::de::DeserializeOwned;
+use serde_json::json;
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Lines};
 use tokio::process::{Child, ChildStdin, ChildStdout, Command};
 
@@ -15,7 +17,7 @@ use tokio::process::{Child, ChildStdin, ChildStdout, Command};
 const START_WITHIN: Duration = Duration::from_secs(30);
 
 /// A process that speaks lines.
-pub(super) struct Player {
+pub(crate) struct Player {
     child: Child,
     stdin: Option<ChildStdin>,
     lines: Lines<BufReader<ChildStdout>>,
@@ -23,7 +25,7 @@ pub(super) struct Player {
 
 impl Player {
     /// Starts this binary with `args`.
-    pub(super) fn start(exe: &Path, args: &[String], log: Option<&Path>) -> Result<Self, Fault> {
+    pub(crate) fn start(exe: &Path, args: &[String], log: Option<&Path>) -> Result<Self, Fault> {
         let failed = |error: std::io::Error| {
             Fault::unavailable("a process of the demo cannot be started").detail(error.to_string())
         };
@@ -44,13 +46,18 @@ impl Player {
         Ok(Self { child, stdin, lines: BufReader::new(stdout).lines() })
     }
 
+    /// The process, 0 once it has ended.
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id().unwrap_or(0)
+    }
+
     /// The next line, or `None` once the process has ended.
-    pub(super) async fn line(&mut self) -> Option<String> {
+    pub(crate) async fn line(&mut self) -> Option<String> {
         self.lines.next_line().await.ok().flatten()
     }
 
     /// The next line as a value.
-    pub(super) async fn value<T: DeserializeOwned>(&mut self) -> Result<Option<T>, Fault> {
+    pub(crate) async fn value<T: DeserializeOwned>(&mut self) -> Result<Option<T>, Fault> {
         match self.line().await {
             None => Ok(None),
             Some(line) => serde_json::from_str(&line).map(Some).map_err(|error| {
@@ -60,7 +67,7 @@ impl Player {
     }
 
     /// Says a line.
-    pub(super) async fn say(&mut self, line: &str) -> Result<(), Fault> {
+    pub(crate) async fn say(&mut self, line: &str) -> Result<(), Fault> {
         let Some(stdin) = &mut self.stdin else { return Err(Fault::internal("the process listens no more")) };
         let text = format!("{line}\n");
         stdin
@@ -70,7 +77,7 @@ impl Player {
     }
 
     /// Closes its standard input and waits for it, bounded; kills it after that.
-    pub(super) async fn end(mut self) {
+    pub(crate) async fn end(mut self) {
         self.stdin = None;
         if tokio::time::timeout(Duration::from_secs(5), self.child.wait()).await.is_err() {
             let _ = self.child.kill().await;
@@ -78,7 +85,7 @@ impl Player {
     }
 
     /// Sends SIGTERM and waits, bounded; kills it after that.
-    pub(super) async fn terminate(mut self) {
+    pub(crate) async fn terminate(mut self) {
         if let Some(pid) =
             self.child.id().and_then(|pid| i32::try_from(pid).ok()).and_then(rustix::process::Pid::from_raw)
         {
@@ -90,24 +97,24 @@ impl Player {
     }
 
     /// Kills it the hard way, as a power cut would.
-    pub(super) async fn kill(mut self) {
+    pub(crate) async fn kill(mut self) {
         let _ = self.child.kill().await;
     }
 }
 
 /// The service: its process, address and the owner's one-time link.
-pub(super) struct Service {
+pub(crate) struct Service {
     /// The process.
-    pub(super) player: Player,
+    pub(crate) player: Player,
     /// Base address.
-    pub(super) address: String,
+    pub(crate) address: String,
     /// The secret of the owner link.
-    pub(super) link: String,
+    pub(crate) link: String,
 }
 
 impl Service {
     /// Starts `opsward up` on a data folder; port 0 takes a free one.
-    pub(super) async fn start(exe: &Path, data: &Path, listen: &str, extra: &[String]) -> Result<Self, Fault> {
+    pub(crate) async fn start(exe: &Path, data: &Path, listen: &str, extra: &[String]) -> Result<Self, Fault> {
         let mut args: Vec<String> = ["up", "--listen", listen, "--data"].map(str::to_owned).to_vec();
         args.push(data.display().to_string());
         args.extend(extra.iter().cloned());
@@ -136,10 +143,17 @@ impl Service {
             }
         }
     }
+
+    /// Signs in with the link, once.
+    pub(crate) async fn sign_in(&self) -> Result<Client, Fault> {
+        let anonymous = Client::new(&self.address, None, true)?;
+        let session = anonymous.post("/login", &json!({"link": self.link})).await?;
+        Client::new(&self.address, session["token"].as_str().map(str::to_owned), true)
+    }
 }
 
 /// Starts the external dependency; yields its process, its address and its control address.
-pub(super) async fn external(exe: &Path, seed: u64) -> Result<(Player, String, String), Fault> {
+pub(crate) async fn external(exe: &Path, seed: u64) -> Result<(Player, String, String), Fault> {
     let args = ["__demo-external", "--seed", &seed.to_string()].map(str::to_owned);
     let mut player = Player::start(exe, &args, None)?;
     let first = tokio::time::timeout(START_WITHIN, player.value::<ExternalLine>()).await;
@@ -150,7 +164,7 @@ pub(super) async fn external(exe: &Path, seed: u64) -> Result<(Player, String, S
 }
 
 /// Starts the model that obeys whatever it reads; yields its process and its base address.
-pub(super) async fn model(exe: &Path) -> Result<(Player, String), Fault> {
+pub(crate) async fn model(exe: &Path) -> Result<(Player, String), Fault> {
     let mut player = Player::start(exe, &["__demo-model".to_owned()], None)?;
     let first = tokio::time::timeout(START_WITHIN, player.value::<serde_json::Value>()).await;
     match first {
@@ -163,7 +177,7 @@ pub(super) async fn model(exe: &Path) -> Result<(Player, String), Fault> {
 }
 
 /// A line of either the client or the injector.
-pub(super) enum Heard {
+pub(crate) enum Heard {
     /// The client spoke.
     Client(ClientLine),
     /// The injector spoke.

@@ -7,6 +7,7 @@ use opsward_demo::world::{ENTRY, Place, World};
 use opsward_domain::fault::Fault;
 use opsward_surface::cli::Client;
 use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use super::Options;
 use super::cast::{Player, Service, external, model};
@@ -21,6 +22,8 @@ pub(super) const NEIGHBOUR: &str = "vault";
 const DEVELOPER: &str = "dana";
 const MEMORY_BYTES: u64 = 8 << 30;
 const ACTION_WAIT_MS: u64 = 60_000;
+/// How long requests that began before a repair outside may take to end.
+const OUTSIDE_SETTLES: Duration = Duration::from_secs(5);
 
 /// Everything on stage.
 pub(super) struct Scene {
@@ -46,7 +49,12 @@ impl Scene {
         let remove = options.data.is_none();
         let data = match &options.data {
             Some(data) => data.clone(),
-            None => std::env::temp_dir().join(format!("opsward-demo-{}-{}", std::process::id(), options.seed)),
+            None => std::env::temp_dir().join(format!(
+                "opsward-demo-{}-{}-{}",
+                std::process::id(),
+                options.incident,
+                options.seed
+            )),
         };
         std::fs::create_dir_all(&data)
             .map_err(|error| Fault::unavailable("the demo's folder cannot be made").detail(error.to_string()))?;
@@ -71,9 +79,9 @@ impl Scene {
         neighbour(&options.exe, data).await?;
         let service = Service::start(&options.exe, data, "127.0.0.1:0", &extra).await?;
         teller.line(&format!("opsward runs on {}", service.address));
-        let owner = sign_in(&service).await?;
-        let developer = person(&service, &owner, DEVELOPER, "operator").await?;
-        let approver = person(&service, &owner, APPROVER, "operator").await?;
+        let owner = service.sign_in().await?;
+        let developer = person(&owner, DEVELOPER, "operator").await?;
+        let approver = person(&owner, APPROVER, "operator").await?;
         let token_file = data.join("developer.token");
         private(&token_file, &developer)?;
         let approver = Client::new(&service.address, Some(approver), true)?;
@@ -105,6 +113,22 @@ impl Scene {
         let listen = service.address.trim_start_matches("http://").to_owned();
         service.player.kill().await;
         self.service = Some(Service::start(exe, &self.data, &listen, &self.extra).await?);
+        Ok(())
+    }
+
+    /// What nobody here can repair is repaired by those whose it is; the requests under way may still fail.
+    pub(super) async fn repair_outside(&self) -> Result<(), Fault> {
+        let failed = |error: std::io::Error| {
+            Fault::unavailable("the network outside cannot be reached").detail(error.to_string())
+        };
+        let mut control = tokio::net::TcpStream::connect(&self.control).await.map_err(failed)?;
+        control.write_all(b"ok\n").await.map_err(failed)?;
+        let mut answer = String::new();
+        control.take(64).read_to_string(&mut answer).await.map_err(failed)?;
+        if answer.trim() != "done" {
+            return Err(Fault::unavailable("the network outside was not repaired").detail(answer));
+        }
+        tokio::time::sleep(OUTSIDE_SETTLES).await;
         Ok(())
     }
 
@@ -148,7 +172,7 @@ async fn neighbour(exe: &Path, data: &Path) -> Result<(), Fault> {
     let config = configuration(data, "neighbour.toml", "[tenant]\nname = \"globex\"\nowner = \"gina\"\n")?;
     let extra = ["--config".to_owned(), config.display().to_string()];
     let service = Service::start(exe, data, "127.0.0.1:0", &extra).await?;
-    let gina = sign_in(&service).await?;
+    let gina = service.sign_in().await?;
     for action in [
         json!({"kind": "create_workspace", "memory_bytes_max": MEMORY_BYTES}),
         json!({"kind": "create_volume", "volume": "books", "size_bytes": 1_048_576}),
@@ -167,15 +191,8 @@ fn configuration(data: &Path, name: &str, text: &str) -> Result<PathBuf, Fault> 
     Ok(path)
 }
 
-async fn sign_in(service: &Service) -> Result<Client, Fault> {
-    let anonymous = Client::new(&service.address, None, true)?;
-    let session = anonymous.post("/login", &json!({"link": service.link})).await?;
-    Client::new(&service.address, session["token"].as_str().map(str::to_owned), true)
-}
-
 /// Adds a person with a role and returns their token.
-async fn person(service: &Service, owner: &Client, name: &str, role: &str) -> Result<String, Fault> {
-    let _ = service;
+async fn person(owner: &Client, name: &str, role: &str) -> Result<String, Fault> {
     match owner.post("/people", &json!({"subject": name})).await {
         Err(fault) if fault.code != opsward_domain::fault::Code::Conflict => return Err(fault),
         _ => {}

@@ -36,13 +36,6 @@ impl Teller {
         }
     }
 
-    /// A line even if quiet.
-    pub(super) fn result(&self, text: &str) {
-        if !self.json {
-            let _ = writeln!(std::io::stdout(), "{}", visible(text));
-        }
-    }
-
     /// One journal event, as a line of the story or as JSON.
     pub(super) fn event(&self, event: &Event) {
         if self.json {

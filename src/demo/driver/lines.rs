@@ -98,7 +98,7 @@ pub struct Truth {
 pub enum Expect {
     /// Find the cause and repair it.
     Repair,
-    /// Change nothing, and say who has to act.
+    /// Change nothing, and say who has to act; they then repair it.
     Escalate,
     /// Nothing is wrong: no incident.
     Quiet,

@@ -92,6 +92,8 @@ pub struct Score {
     pub worse: u64,
     /// From the first symptom to the verified repair, in milliseconds.
     pub onset_to_verified_ms: Option<u64>,
+    /// Incidents that were opened.
+    pub incidents: u64,
     /// All that was expected of the run.
     pub passed: bool,
 }
@@ -155,7 +157,7 @@ pub fn score(truth: &Truth, run: &Run) -> Score {
     };
     let passed = match truth.expect {
         Expect::Repair => right_action && healthy && worse_count == 0,
-        Expect::Escalate => right_action && run.incidents > 0 && worse_count == 0,
+        Expect::Escalate => right_action && run.incidents > 0 && healthy && worse_count == 0,
         Expect::Quiet => right_cause && right_action,
     };
     let onset = onset_ms(truth, &run.seconds);
@@ -163,7 +165,16 @@ pub fn score(truth: &Truth, run: &Run) -> Score {
         (Some(onset), Some(verified)) if healthy => verified.checked_sub(onset),
         _ => None,
     };
-    Score { right_cause, right_action, wrong_target: wrong, healthy, worse: worse_count, onset_to_verified_ms, passed }
+    Score {
+        right_cause,
+        right_action,
+        wrong_target: wrong,
+        healthy,
+        worse: worse_count,
+        onset_to_verified_ms,
+        incidents: run.incidents,
+        passed,
+    }
 }
 
 /// Marks of many runs.
@@ -179,18 +190,27 @@ pub struct Tally {
     pub wrong_target: u64,
     /// Actions that made the client's view worse.
     pub worse: u64,
+    /// Incidents that were opened.
+    pub incidents: u64,
+    /// Runs that the simple rule would have repaired.
+    pub rule_right: u64,
+    /// Seconds of traffic that were watched.
+    pub watched_s: u64,
     /// Times from symptom to verified repair, in milliseconds, ascending.
     pub times_ms: Vec<u64>,
 }
 
 impl Tally {
-    /// Adds a run.
-    pub fn add(&mut self, score: &Score) {
+    /// Adds a run, whether the simple rule would have repaired it, and the seconds that it was watched.
+    pub fn add(&mut self, score: &Score, rule_right: bool, watched_s: u64) {
         self.runs += 1;
         self.passed += u64::from(score.passed);
         self.right += u64::from(score.right_cause && score.right_action);
         self.wrong_target += u64::from(score.wrong_target);
         self.worse += score.worse;
+        self.incidents += score.incidents;
+        self.rule_right += u64::from(rule_right);
+        self.watched_s += watched_s;
         if let Some(time) = score.onset_to_verified_ms {
             let at = self.times_ms.partition_point(|known| *known <= time);
             self.times_ms.insert(at, time);

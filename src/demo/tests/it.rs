@@ -4,6 +4,8 @@
 //! Must never reach beyond the loopback interface.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout, reason = "a test program")]
 
+#[path = "it/cast.rs"]
+mod cast;
 #[path = "it/interface.rs"]
 mod interface;
 #[path = "it/platform.rs"]

@@ -106,8 +106,9 @@ fn restraint_is_scored_too() {
     assert!(score(&quiet, &Run::default()).passed);
     assert!(!score(&quiet, &Run { incidents: 1, ..Run::default() }).passed);
     let escalate = truth(Expect::Escalate);
-    let run = Run { incidents: 1, escalated: true, ..Run::default() };
+    let run = Run { incidents: 1, escalated: true, verdict: repaired().verdict, ..Run::default() };
     assert!(score(&escalate, &run).passed);
+    assert!(!score(&escalate, &Run { verdict: None, ..run.clone() }).passed);
     assert!(!score(&escalate, &Run { escalated: false, ..run.clone() }).passed);
     assert!(!score(&escalate, &Run { executed: vec![done("payments", false)], ..run }).passed);
 }
@@ -125,9 +126,10 @@ fn a_tally_adds_up() {
     assert_eq!(tally.time_ms(0.5), None);
     for time in [30, 10, 20, 40] {
         let score = Score { passed: true, onset_to_verified_ms: Some(time), ..Score::default() };
-        tally.add(&score);
+        tally.add(&score, time > 20, 7);
     }
-    tally.add(&Score { worse: 2, wrong_target: true, ..Score::default() });
+    tally.add(&Score { worse: 2, wrong_target: true, incidents: 1, ..Score::default() }, false, 7);
     assert_eq!((tally.runs, tally.passed, tally.worse, tally.wrong_target), (5, 4, 2, 1));
+    assert_eq!((tally.incidents, tally.rule_right, tally.watched_s), (1, 2, 35));
     assert_eq!((tally.time_ms(0.5), tally.time_ms(0.95)), (Some(20), Some(40)));
 }

@@ -2,9 +2,9 @@
 //! incident, repair it as the truth says, and ask the client each time.
 //! Must never take a word about health from anybody but the client.
 
+use crate::cast::{Client, External, Injection, Injector, Role};
 use crate::interface::{Interface, TOKEN};
 use crate::platform::Platform;
-use opsward_demo::cast::{Client, External, Injection, Injector, Role};
 use opsward_demo::driver::lines::{ClientLine, Expect, ExternalLine, InjectorLine, Quality, Truth, Verdict};
 use opsward_demo::world::{ENTRY, Place, World};
 use serde::de::DeserializeOwned;

@@ -1,8 +1,8 @@
-//! Starts the demo's roles and reads their lines, for the program that drives a demonstration.
+//! Starts the demo's roles and reads their lines, for a test that drives a demonstration.
 //! Must never let a role outlive its handle, nor look into what a role does beyond its lines.
 
-use crate::driver::lines::{ClientLine, ExternalLine, InjectorLine};
-use crate::world::Traffic;
+use opsward_demo::driver::lines::{ClientLine, ExternalLine, InjectorLine};
+use opsward_demo::world::Traffic;
 use serde::de::DeserializeOwned;
 use std::io::{self, BufRead, BufReader, Write};
 use std::path::Path;
@@ -16,38 +16,38 @@ const LINES_MAX: usize = 65_536;
 
 /// A running role: a process of its own that writes `Line`s. Dropping it kills the process.
 #[derive(Debug)]
-pub struct Role<Line> {
+pub(crate) struct Role<Line> {
     child: Child,
     stdin: Option<ChildStdin>,
     lines: Receiver<Result<Line, String>>,
 }
 
 /// The card network outside the platform.
-pub type External = Role<ExternalLine>;
+pub(crate) type External = Role<ExternalLine>;
 /// The client and judge.
-pub type Client = Role<ClientLine>;
+pub(crate) type Client = Role<ClientLine>;
 /// The injector.
-pub type Injector = Role<InjectorLine>;
+pub(crate) type Injector = Role<InjectorLine>;
 
 /// What an injector is told; see [`Injector::inject`].
 #[derive(Debug, Clone)]
-pub struct Injection<'a> {
+pub(crate) struct Injection<'a> {
     /// Where the public interface is, for example `http://127.0.0.1:8080`.
-    pub api: &'a str,
+    pub(crate) api: &'a str,
     /// File with the token of an ordinary developer.
-    pub token_file: &'a Path,
+    pub(crate) token_file: &'a Path,
     /// The workspace in which the world was deployed.
-    pub workspace: &'a str,
+    pub(crate) workspace: &'a str,
     /// Name of the incident.
-    pub incident: &'a str,
+    pub(crate) incident: &'a str,
     /// Play the healthy twin instead.
-    pub twin: bool,
+    pub(crate) twin: bool,
     /// Varies victim, magnitude, onset and decoys; the world must be of the same seed.
-    pub seed: u64,
+    pub(crate) seed: u64,
     /// Scales the waits of the scenario, 0.01 to 10; 1 is natural.
-    pub pace: f64,
+    pub(crate) pace: f64,
     /// Control address of the external network.
-    pub external_control: &'a str,
+    pub(crate) external_control: &'a str,
 }
 
 impl<Line: DeserializeOwned + Send + 'static> Role<Line> {
@@ -69,30 +69,19 @@ impl<Line: DeserializeOwned + Send + 'static> Role<Line> {
         Ok(role)
     }
 
-    /// The process.
-    #[must_use]
-    pub fn pid(&self) -> u32 {
-        self.child.id()
-    }
-
     /// Writes a line to its standard input.
     ///
     /// # Errors
     /// When the role has ended.
-    pub fn say(&mut self, line: &str) -> io::Result<()> {
+    pub(crate) fn say(&mut self, line: &str) -> io::Result<()> {
         let stdin = self.stdin.as_mut().ok_or(io::ErrorKind::BrokenPipe)?;
         stdin.write_all(format!("{line}\n").as_bytes())
     }
 
     /// Its next line; `None` when there was none in time or the role has ended. The error is a line
     /// that is not one of the role's.
-    pub fn next(&self, within: Duration) -> Option<Result<Line, String>> {
+    pub(crate) fn next(&self, within: Duration) -> Option<Result<Line, String>> {
         self.lines.recv_timeout(within).ok()
-    }
-
-    /// Whether the process is still there.
-    pub fn runs(&mut self) -> bool {
-        matches!(self.child.try_wait(), Ok(None))
     }
 }
 
@@ -121,7 +110,7 @@ impl External {
     ///
     /// # Errors
     /// When the process cannot be started.
-    pub fn serve(program: &Path, seed: u64) -> io::Result<Self> {
+    pub(crate) fn serve(program: &Path, seed: u64) -> io::Result<Self> {
         Self::start(program, &words(&["__demo-external", "--seed", &seed.to_string()]))
     }
 }
@@ -132,7 +121,7 @@ impl Client {
     ///
     /// # Errors
     /// When the process cannot be started.
-    pub fn visit(program: &Path, target: &str, traffic: Traffic, seed: u64, least: usize) -> io::Result<Self> {
+    pub(crate) fn visit(program: &Path, target: &str, traffic: Traffic, seed: u64, least: usize) -> io::Result<Self> {
         let mut args = words(&["__demo-client", "--target", target, "--seed", &seed.to_string()]);
         for (name, value) in [("--rate", traffic.rate), ("--buy", traffic.buy), ("--search", traffic.search)] {
             args.extend([name.to_owned(), value.to_string()]);
@@ -148,7 +137,7 @@ impl Injector {
     ///
     /// # Errors
     /// When the process cannot be started.
-    pub fn inject(program: &Path, what: &Injection<'_>) -> io::Result<Self> {
+    pub(crate) fn inject(program: &Path, what: &Injection<'_>) -> io::Result<Self> {
         let token_file = what.token_file.display().to_string();
         let (seed, pace) = (what.seed.to_string(), what.pace.to_string());
         let mut args = words(&[
@@ -172,42 +161,5 @@ impl Injector {
             args.push("--twin".to_owned());
         }
         Self::start(program, &args)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn shell(script: &str) -> Client {
-        Role::start(Path::new("/bin/sh"), &words(&["-c", script])).unwrap()
-    }
-
-    #[test]
-    fn lines_are_read_and_strange_ones_are_errors() {
-        let role = shell("echo '{\"kind\":\"error\",\"text\":\"x\"}'; echo hello");
-        let within = Duration::from_secs(5);
-        assert_eq!(role.next(within), Some(Ok(ClientLine::Error { text: "x".to_owned() })));
-        assert!(role.next(within).is_some_and(|line| line.is_err_and(|text| text.contains("hello"))));
-        assert_eq!(role.next(within), None);
-    }
-
-    #[test]
-    fn a_role_hears_and_ends_with_its_handle() {
-        let mut role = shell("read line; echo \"{\\\"kind\\\":\\\"error\\\",\\\"text\\\":\\\"$line\\\"}\"; sleep 60");
-        assert!(role.runs());
-        role.say("judge 500").unwrap();
-        let heard = role.next(Duration::from_secs(5));
-        assert_eq!(heard, Some(Ok(ClientLine::Error { text: "judge 500".to_owned() })));
-        let pid = role.pid();
-        drop(role);
-        assert!(!Path::new(&format!("/proc/{pid}")).exists());
-    }
-
-    #[test]
-    fn a_program_that_is_not_there_is_an_error() {
-        assert!(
-            Client::visit(Path::new("/nowhere"), "h:1", Traffic { rate: 1.0, buy: 0.1, search: 0.1 }, 1, 500).is_err()
-        );
     }
 }
