@@ -15,8 +15,10 @@ use opsward_ports::model::Model;
 use opsward_sqlite::SqliteJournal;
 
 use crate::config::Config;
+use crate::disk::DataDisk;
 use crate::embedded;
 use crate::entropy::SystemEntropy;
+use crate::recovery::JOURNAL;
 
 /// Name of the file in the data folder whose existence stops every effect, whatever else works.
 pub const STOP_FILE: &str = "STOP";
@@ -28,6 +30,8 @@ pub struct App {
     /// Kept for an orderly end.
     pub provider: Arc<LocalProvider>,
     journal: Arc<SqliteJournal>,
+    /// Pressed at the end: a backup in progress stops.
+    ending: opsward_snapshots::CancelToken,
 }
 
 impl App {
@@ -39,7 +43,7 @@ impl App {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let entropy = Arc::new(SystemEntropy);
         let options = opsward_sqlite::Options { bytes_max: config.data.journal_bytes_max };
-        let journal = SqliteJournal::open(&dir.join("journal.sqlite"), options).await.map_err(journal_fault)?;
+        let journal = SqliteJournal::open(&dir.join(JOURNAL), options).await.map_err(journal_fault)?;
         let journal = Arc::new(journal);
         let pool = opsward_worker::Pool::start(opsward_worker::Options::new(exe.clone()));
         let local = opsward_local::Options::new(dir.join("platform"), exe);
@@ -48,16 +52,20 @@ impl App {
         let pool = pool.map_err(|error| Fault::unavailable("workers cannot be started").detail(error.to_string()))?;
         let provider = Arc::new(provider?);
         let (logs_dir, series_dir) = (dir.join("logs"), dir.join("metrics"));
-        let logs = blocking(move || opsward_tantivy::TantivyLogs::open(logs_dir, opsward_tantivy::Options::default()));
+        let logs_options =
+            opsward_tantivy::Options { disk_bytes_max: config.data.disk_bytes_max, ..Default::default() };
+        let logs = blocking(move || opsward_tantivy::TantivyLogs::open(logs_dir, logs_options));
         let series = blocking(move || opsward_series::SeriesDb::open(series_dir, opsward_series::Options::default()));
         let policy = blocking(opsward_cedar::CedarPolicy::defaults);
         let (logs, series, policy) = tokio::try_join!(logs, series, policy)?;
+        let disk = disk(config, &journal, &logs, &series);
         let parts = Parts {
             journal: journal.clone(),
             provider: provider.clone(),
             telemetry: provider.clone(),
             logs: Arc::new(logs),
             series: Arc::new(series),
+            disk: Arc::new(disk),
             policy: Arc::new(policy),
             runner: Arc::new(pool),
             model: model(config)?,
@@ -71,10 +79,11 @@ impl App {
             toolbox: embedded::toolbox()?,
             prompts: embedded::prompts(),
             observe_only: config.server.observe_only,
+            retention: config.data.retention(),
             outside_switch: Arc::new(move || stop.exists()),
         };
         let engine = Engine::compose(parts, options).await?;
-        Ok(Self { engine, provider, journal })
+        Ok(Self { engine, provider, journal, ending: Default::default() })
     }
 
     /// Makes the first tenant's owner if there is nobody yet. True if it did.
@@ -106,12 +115,33 @@ impl App {
         });
     }
 
+    /// Backs the own state up from time to time, behind the running service.
+    pub fn back_up_behind(&self, config: &Config) {
+        let (data, clock) = (config.data.clone(), self.engine.parts.clock.clone());
+        tokio::spawn(crate::recovery::schedule::run(data, clock, self.ending.clone()));
+    }
+
     /// Ends in order: nothing is lost, workloads go on if `keep_workloads`.
     pub async fn close(&self, keep_workloads: bool) -> Result<(), Fault> {
+        self.ending.cancel();
         let stopped = self.provider.shutdown(keep_workloads).await;
         self.journal.close().await.map_err(journal_fault)?;
         stopped
     }
+}
+
+/// The budget over the stores that grow.
+fn disk(
+    config: &Config,
+    journal: &Arc<SqliteJournal>,
+    logs: &opsward_tantivy::TantivyLogs,
+    series: &opsward_series::SeriesDb,
+) -> DataDisk {
+    let (journal, logs, series) = (journal.clone(), logs.clone(), series.clone());
+    DataDisk::new(&config.data)
+        .store("journal", move || journal.size_bytes())
+        .store("logs", move || logs.disk_bytes())
+        .store("metrics", move || series.disk_bytes())
 }
 
 /// The configured model, if any. A key that is referred to and missing is a fault now, not at 3 a.m.

@@ -9,7 +9,7 @@ use opsward_sqlite::{Options, SqliteJournal};
 
 /// Verifies every entry.
 pub async fn verify(dir: &Path) -> Result<Verified, Fault> {
-    let path = dir.join("journal.sqlite");
+    let path = dir.join(crate::recovery::JOURNAL);
     if !path.exists() {
         return Err(Fault::not_found(format!("there is no journal in {}", dir.display())));
     }

@@ -1,6 +1,8 @@
 //! The command line of the binary: commands of its own (up, doctor, config, audit) and the surface's
 //! verbs. The one place that prints a fault and turns it into an exit code.
 
+mod state;
+
 use std::io::Write as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -58,6 +60,7 @@ fn command() -> Command {
                     ),
                 ),
         )
+        .subcommand(state::command())
         .subcommand(
             Command::new("audit")
                 .about("The journal's chain and the reasons behind a run")
@@ -165,11 +168,13 @@ async fn dispatch(matches: &ArgMatches) -> Result<u8, Fault> {
             say(&format!("{} is valid", file.display()));
             Ok(0)
         }
+        ("state", Some((verb, state))) => state::run(verb, state).await,
         ("audit", Some((verb, audit))) => audit_command(verb, audit).await,
         _ => cli::run(name, sub).await,
     }
 }
 
+/// The configuration that a command's `--config`, `--data` and `--listen` make.
 fn config(matches: &ArgMatches) -> Result<Config, Fault> {
     let mut config = match matches.get_one::<PathBuf>("config") {
         Some(file) => Config::read(file)?,
@@ -178,7 +183,7 @@ fn config(matches: &ArgMatches) -> Result<Config, Fault> {
     if let Some(dir) = matches.get_one::<PathBuf>("data") {
         config.data.dir.clone_from(dir);
     }
-    if let Some(listen) = matches.get_one::<String>("listen") {
+    if let Some(listen) = matches.try_get_one::<String>("listen").ok().flatten() {
         config.server.listen.clone_from(listen);
     }
     Ok(config)

@@ -44,17 +44,84 @@ impl Default for Server {
 pub struct Data {
     /// Folder for everything, made if absent.
     pub dir: PathBuf,
+    /// Most bytes of journal, logs and metrics together. Near it new log lines and samples are refused, so
+    /// that the journal goes on.
+    pub disk_bytes_max: u64,
+    /// Share of that, and of the disk itself, at which new log lines and samples are refused.
+    pub full_percent: u8,
     /// Most bytes of the journal.
     pub journal_bytes_max: u64,
     /// Hours that logs are kept.
     pub logs_hours: u32,
     /// Hours that metrics are kept.
     pub metrics_hours: u32,
+    /// Hours between two backups of opsward's own state; 0 takes none by itself.
+    pub backup_hours: u32,
+    /// Newest backups that are kept.
+    pub backups_kept: u32,
+    /// Where they are kept, below `dir` unless it begins with `/`; another disk is safer.
+    pub backup_dir: PathBuf,
+    /// True if they hold logs and metrics too.
+    pub backup_telemetry: bool,
 }
+
+/// Longest retention that can be configured.
+const HOURS_MAX: u32 = 24 * 366 * 10;
+/// Most backups of the own state that can be kept.
+const BACKUPS_MAX: u32 = 1_000;
 
 impl Default for Data {
     fn default() -> Self {
-        Self { dir: PathBuf::from("opsward-data"), journal_bytes_max: 4 << 30, logs_hours: 24 * 14, metrics_hours: 48 }
+        Self {
+            dir: PathBuf::from("opsward-data"),
+            disk_bytes_max: 12 << 30,
+            full_percent: 95,
+            journal_bytes_max: 4 << 30,
+            logs_hours: 24 * 14,
+            metrics_hours: 48,
+            backup_hours: 24,
+            backups_kept: 7,
+            backup_dir: PathBuf::from("state-backups"),
+            backup_telemetry: false,
+        }
+    }
+}
+
+impl Data {
+    fn check(&self) -> Result<(), Fault> {
+        for (key, hours) in [("logs_hours", self.logs_hours), ("metrics_hours", self.metrics_hours)] {
+            if !(1..=HOURS_MAX).contains(&hours) {
+                return Err(Fault::invalid(format!("data.{key} is {hours}, not 1 to {HOURS_MAX}")));
+            }
+        }
+        if !(50..=99).contains(&self.full_percent) {
+            return Err(Fault::invalid(format!("data.full_percent is {}, not 50 to 99", self.full_percent)));
+        }
+        if self.backup_hours > HOURS_MAX {
+            return Err(Fault::invalid(format!("data.backup_hours is {}, not 0 to {HOURS_MAX}", self.backup_hours)));
+        }
+        if !(1..=BACKUPS_MAX).contains(&self.backups_kept) {
+            return Err(Fault::invalid(format!("data.backups_kept is {}, not 1 to {BACKUPS_MAX}", self.backups_kept)));
+        }
+        if self.journal_bytes_max >= self.disk_bytes_max {
+            let message = "data.journal_bytes_max leaves nothing of data.disk_bytes_max for logs and metrics";
+            return Err(Fault::invalid(message).hint("raise data.disk_bytes_max, or lower data.journal_bytes_max"));
+        }
+        Ok(())
+    }
+
+    /// Where backups of the own state are kept.
+    pub fn backup_dir(&self) -> PathBuf {
+        self.dir.join(&self.backup_dir)
+    }
+
+    /// How long things are kept.
+    pub fn retention(&self) -> opsward_engine::keeping::Retention {
+        const HOUR_MS: i64 = 60 * 60 * 1000;
+        opsward_engine::keeping::Retention {
+            logs_ms: i64::from(self.logs_hours) * HOUR_MS,
+            metrics_ms: i64::from(self.metrics_hours) * HOUR_MS,
+        }
     }
 }
 
@@ -118,6 +185,7 @@ impl Config {
             Fault::invalid(format!("server.listen is {:?}, not an address and port", self.server.listen))
                 .hint("for example 127.0.0.1:7700")
         })?;
+        self.data.check()?;
         opsward_domain::name::Tenant::parse(&self.tenant.name)?;
         opsward_domain::name::Subject::parse(&self.tenant.owner)?;
         if let Some(model) = &self.model
@@ -162,6 +230,14 @@ mod tests {
         assert!(unknown.message.contains("listen_on") && unknown.message.contains("listen"), "{unknown}");
         let kind = Config::parse("[data]\nlogs_hours = \"many\"\n", "a.toml").unwrap_err();
         assert!(kind.message.starts_with("a.toml, line 2") && kind.message.contains("u32"), "{kind}");
+        for (text, key) in [
+            ("logs_hours = 0", "data.logs_hours"),
+            ("full_percent = 100", "data.full_percent"),
+            ("disk_bytes_max = 1000", "data.disk_bytes_max"),
+        ] {
+            let fault = Config::parse(&format!("[data]\n{text}\n"), "a.toml").unwrap_err();
+            assert!(fault.message.contains(key), "{fault}");
+        }
         let address = Config::parse("[server]\nlisten = \"here\"\n", "a.toml").unwrap_err();
         assert!(address.hint.contains("127.0.0.1:7700"), "{address:?}");
     }

@@ -4,13 +4,16 @@
 use std::path::{Path, PathBuf};
 
 use opsward_domain::fault::Fault;
-use opsward_ports::clock::SystemClock;
+use opsward_ports::clock::{Clock as _, SystemClock};
+use opsward_ports::disk::Disk as _;
 use opsward_ports::provider::Layer;
 use opsward_ports::runner::Runner;
 use serde::Serialize;
 
 use crate::config::Config;
+use crate::disk::DataDisk;
 use crate::entropy::SystemEntropy;
+use crate::recovery::Last;
 
 /// One finding.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -25,7 +28,7 @@ pub struct Finding {
 
 /// Looks at everything.
 pub async fn examine(config: &Config, exe: PathBuf) -> Vec<Finding> {
-    let mut findings = vec![data(&config.data.dir), port(&config.server.listen)];
+    let mut findings = vec![data(&config.data.dir), room(config), own_backup(config), port(&config.server.listen)];
     findings.extend(sandbox(exe.clone()).await);
     findings.extend(platform(exe).await.unwrap_or_else(|fault| vec![broken("platform", &fault)]));
     findings.push(match &config.model {
@@ -61,6 +64,62 @@ fn data(dir: &Path) -> Finding {
         Err(error) => {
             bad("data folder", format!("{} cannot be written: {error}; choose another with --data", dir.display()))
         }
+    }
+}
+
+/// What the stores take and what is left, whether or not a server runs.
+fn room(config: &Config) -> Finding {
+    let whole = std::path::absolute(&config.data.dir).unwrap_or_else(|_| config.data.dir.clone());
+    let there = whole.ancestors().find(|dir| dir.exists()).unwrap_or(&whole);
+    let room = match DataDisk::at_rest(&config.data, there).room() {
+        Ok(room) => room,
+        Err(fault) => return broken("disk", &fault),
+    };
+    let stores: Vec<String> = room.stores.iter().map(|(name, bytes)| format!("{name} {}", size(*bytes))).collect();
+    let detail = format!(
+        "{} of {}; the disk has {} of {} free; logs are kept {} h, metrics {} h",
+        stores.join(", "),
+        size(room.budget_bytes),
+        size(room.disk_free_bytes),
+        size(room.disk_total_bytes),
+        config.data.logs_hours,
+        config.data.metrics_hours,
+    );
+    match room.refusal() {
+        None => good("disk", detail),
+        Some(fault) => bad("disk", format!("{} ({detail}): {}", fault.message, fault.hint)),
+    }
+}
+
+/// How the last backup of the own state went.
+fn own_backup(config: &Config) -> Finding {
+    const HOUR_MS: i64 = 60 * 60 * 1000;
+    let (what, every) = ("own backup", config.data.backup_hours);
+    let Some(last) = Last::of(&config.data.dir) else {
+        return good(
+            what,
+            format!("none yet; taken every {every} h while the service runs, or by `opsward state backup`"),
+        );
+    };
+    let hours = SystemClock.now_ms().saturating_sub(last.at_ms) / HOUR_MS;
+    let late = every > 0 && hours > i64::from(every) * 2;
+    match (&last.failed, &last.snapshot) {
+        (Some(why), _) => bad(what, format!("the newest try failed: {why}; fix it and run `opsward state backup`")),
+        (None, _) if late => bad(what, format!("the last one is {hours} h old; run `opsward state backup`")),
+        (None, None) => good(what, format!("none yet; the first is due {every} h after the first start")),
+        (None, Some(_)) => {
+            good(what, format!("{hours} h old, {} in {}", size(last.bytes), config.data.backup_dir().display()))
+        }
+    }
+}
+
+/// Bytes as people read them.
+fn size(bytes: u64) -> String {
+    let units = [(30, "GiB"), (20, "MiB"), (10, "KiB")];
+    match units.into_iter().find(|(shift, _)| bytes >> shift > 0) {
+        #[allow(clippy::cast_precision_loss, reason = "one decimal is shown")]
+        Some((shift, unit)) => format!("{:.1} {unit}", bytes as f64 / (1_u64 << shift) as f64),
+        None => format!("{bytes} B"),
     }
 }
 

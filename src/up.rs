@@ -21,6 +21,7 @@ pub struct Server {
     pub address: SocketAddr,
     listener: TcpListener,
     shared: Shared,
+    config: Config,
 }
 
 impl Server {
@@ -37,13 +38,14 @@ impl Server {
         hosts.extend(config.server.hosts.iter().cloned());
         let shared =
             Shared { engine: app.engine.clone(), hosts: Arc::new(hosts), ready: Arc::new(AtomicBool::new(false)) };
-        Ok(Self { app, address, listener, shared })
+        Ok(Self { app, address, listener, shared, config: config.clone() })
     }
 
     /// Serves until `end` resolves. Unfinished runs continue first.
     pub async fn serve(self, end: impl Future<Output = ()> + Send + 'static) -> Result<App, Fault> {
         self.app.engine.start().await?;
         self.app.verify_behind();
+        self.app.back_up_behind(&self.config);
         self.shared.ready.store(true, Ordering::SeqCst);
         axum::serve(self.listener, router(self.shared))
             .with_graceful_shutdown(end)

@@ -20,6 +20,8 @@ pub enum Code {
     Conflict,
     /// A bound was reached.
     TooMany,
+    /// The disk or its budget is too full to take more in.
+    NoRoom,
     /// It took longer than its limit.
     Timeout,
     /// Something needed is not there now.

@@ -108,6 +108,8 @@ pub struct Engine {
     pub changes: Arc<Changes>,
     /// Recent lifecycle events.
     pub lifecycles: Arc<Lifecycles>,
+    /// How long things are kept, and what has expired.
+    pub keeping: crate::keeping::Keeping,
     /// Read models.
     pub views: Arc<Views>,
     /// Running streams.

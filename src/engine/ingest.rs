@@ -1,4 +1,5 @@
-//! Takes telemetry off the platform into the stores, and acknowledges it only when it is kept.
+//! Takes telemetry off the platform into the stores, and acknowledges it only when it is kept. While the
+//! disk is too full it waits at its source; what happened to replicas is told at once even then.
 
 use std::sync::Arc;
 
@@ -14,10 +15,10 @@ const RETRY_MS_MIN: u64 = 200;
 
 /// Runs until the process ends. A store that is away makes telemetry wait at its source.
 pub async fn run(engine: Arc<Engine>) {
-    let mut pause_ms = RETRY_MS_MIN;
+    let (mut pause_ms, mut told) = (RETRY_MS_MIN, None);
     loop {
         let done = match engine.parts.telemetry.next().await {
-            Ok(batch) => keep(&engine, batch).await,
+            Ok(batch) => keep(&engine, batch, &mut told).await,
             Err(fault) => Err(fault),
         };
         match done {
@@ -31,21 +32,26 @@ pub async fn run(engine: Arc<Engine>) {
     }
 }
 
-async fn keep(engine: &Engine, batch: Batch) -> Result<(), Fault> {
+/// Keeps one batch. `told` is the cursor of the last batch whose events were told: a batch that has to wait
+/// comes again.
+async fn keep(engine: &Engine, batch: Batch, told: &mut Option<u64>) -> Result<(), Fault> {
     let cx = system_context(&batch.tenant)?;
     let mut lines = batch.lines;
     lines.extend(batch.events.iter().filter_map(as_line));
-    if batch.lost_lines > 0 {
-        tracing::warn!(tenant = %batch.tenant, lost = batch.lost_lines, "log lines were lost at their source");
+    if told.replace(batch.cursor) != Some(batch.cursor) {
+        if batch.lost_lines > 0 {
+            tracing::warn!(tenant = %batch.tenant, lost = batch.lost_lines, "log lines were lost at their source");
+        }
+        for event in batch.events {
+            engine.lifecycles.push(&batch.tenant, event);
+        }
     }
+    engine.may_take_in()?;
     if !lines.is_empty() {
         engine.parts.logs.ingest(&cx, lines).await?;
     }
     if !batch.samples.is_empty() {
         engine.parts.series.append(&cx, batch.samples).await?;
-    }
-    for event in batch.events {
-        engine.lifecycles.push(&batch.tenant, event);
     }
     engine.parts.telemetry.acknowledge(batch.cursor).await
 }

@@ -35,6 +35,7 @@ impl Engine {
         text: &str,
     ) -> Result<usize, Fault> {
         self.setup.may_govern(cx, Some(workspace), "ingest_logs").await?;
+        self.may_take_in()?;
         let now_ms = self.parts.clock.now_ms();
         let default = workload.map(Workload::parse).transpose()?;
         let mut lines = Vec::new();

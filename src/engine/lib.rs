@@ -15,6 +15,7 @@ pub mod incidents;
 pub mod ingest;
 pub mod intake;
 pub mod investigate;
+pub mod keeping;
 pub mod observe;
 pub mod parts;
 pub mod people;

@@ -7,6 +7,8 @@ use opsward_domain::fault::{Code, Fault};
 use opsward_domain::name::{Subject, Tenant};
 use opsward_domain::principal::{Kind, Principal};
 use opsward_ports::clock::{Clock, Entropy};
+use opsward_ports::disk::Disk;
+pub use opsward_ports::disk::Room;
 use opsward_ports::journal::{self, Journal};
 use opsward_ports::logs::Logs;
 use opsward_ports::model::Model;
@@ -62,6 +64,8 @@ pub struct Parts {
     pub logs: Arc<dyn Logs>,
     /// Metrics.
     pub series: Arc<dyn SeriesStore>,
+    /// What there is room for.
+    pub disk: Arc<dyn Disk>,
     /// Policy; the gate alone asks it.
     pub policy: Arc<dyn Policy>,
     /// The sandbox.

@@ -14,6 +14,7 @@ use crate::driver::Drivers;
 use crate::facade::{Engine, Setup};
 use crate::gate::Gate;
 use crate::incidents::Lifecycles;
+use crate::keeping::{Keeping, Retention};
 use crate::parts::{Parts, journal_fault, system_context};
 use crate::people::People;
 use crate::projection::Views;
@@ -30,6 +31,8 @@ pub struct Options {
     pub prompts: BTreeMap<String, String>,
     /// No effects at all.
     pub observe_only: bool,
+    /// How long logs and metrics are kept.
+    pub retention: Retention,
     /// A second way to stop effects.
     pub outside_switch: OutsideSwitch,
 }
@@ -52,6 +55,7 @@ impl Engine {
             toolbox: Arc::new(options.toolbox),
             changes: Arc::new(Changes::default()),
             lifecycles: Arc::new(Lifecycles::default()),
+            keeping: Keeping::new(options.retention),
             views: Arc::new(Views::default()),
             drivers: Drivers::default(),
             prompts: Arc::new(options.prompts),
@@ -89,6 +93,7 @@ impl Engine {
         tokio::spawn(follow(self.clone()));
         tokio::spawn(crate::ingest::run(self.clone()));
         tokio::spawn(crate::watch::run(self.clone()));
+        tokio::spawn(crate::keeping::run(self.clone()));
         Ok(())
     }
 }

@@ -4,6 +4,7 @@
 //! Never here: a product's name or client, or any rule about who may do what.
 
 pub mod clock;
+pub mod disk;
 pub mod identity;
 pub mod journal;
 pub mod logs;

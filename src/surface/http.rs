@@ -81,13 +81,21 @@ pub fn router(shared: Shared) -> Router {
     Router::new()
         .nest("/api/v1", api)
         .route("/openapi.json", get(|| async { axum::Json(crate::openapi::document()) }))
-        .route("/healthz", get(|| async { "ok\n" }))
+        .route("/healthz", get(health))
         .route("/readyz", get(ready))
         .route("/metrics", get(telemetry::metrics))
         .merge(page::routes())
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
         .layer(middleware::from_fn_with_state(shared.clone(), auth::known_host))
         .with_state(shared)
+}
+
+/// Alive in any case; a second line says when log lines and samples are refused.
+async fn health(State(shared): State<Shared>) -> String {
+    match shared.engine.may_take_in() {
+        Ok(()) => "ok\n".to_owned(),
+        Err(fault) => format!("ok\ningest stopped: {}\n", fault.message),
+    }
 }
 
 async fn ready(State(shared): State<Shared>) -> impl IntoResponse {

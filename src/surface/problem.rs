@@ -25,6 +25,7 @@ pub fn status(code: Code) -> StatusCode {
         Code::InvalidInput => StatusCode::BAD_REQUEST,
         Code::Conflict => StatusCode::CONFLICT,
         Code::TooMany => StatusCode::TOO_MANY_REQUESTS,
+        Code::NoRoom => StatusCode::INSUFFICIENT_STORAGE,
         Code::Timeout => StatusCode::GATEWAY_TIMEOUT,
         Code::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
         Code::Corrupt | Code::Internal => StatusCode::INTERNAL_SERVER_ERROR,

@@ -2,8 +2,11 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test may fail loudly")]
 
+mod bad_days;
 mod crash;
 mod doors;
+mod keeping;
+mod recovery;
 mod service;
 mod support;
 mod tidy;

@@ -2,6 +2,7 @@
 
 use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, Output, Stdio};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
@@ -10,19 +11,20 @@ use tempfile::TempDir;
 
 use crate::support::binary;
 
-struct Service {
+/// A running service with a data folder of its own; gone with its workloads when dropped.
+pub(crate) struct Service {
     child: Child,
-    address: String,
+    pub(crate) address: String,
     link: String,
-    data: TempDir,
+    pub(crate) data: Arc<TempDir>,
 }
 
 impl Service {
-    fn start() -> Self {
-        Self::start_in(TempDir::new().unwrap())
+    pub(crate) fn start() -> Self {
+        Self::start_in(Arc::new(TempDir::new().unwrap()))
     }
 
-    fn start_in(data: TempDir) -> Self {
+    pub(crate) fn start_in(data: Arc<TempDir>) -> Self {
         let mut child = Command::new(binary())
             .args(["up", "--listen", "127.0.0.1:0", "--data"])
             .arg(data.path())
@@ -53,12 +55,12 @@ impl Service {
         panic!("the service did not become ready");
     }
 
-    fn curl(&self, args: &[&str]) -> String {
+    pub(crate) fn curl(&self, args: &[&str]) -> String {
         let output = Command::new("curl").args(["--max-time", "90"]).args(args).output().unwrap();
         String::from_utf8_lossy(&output.stdout).into_owned()
     }
 
-    fn call(&self, token: &str, method: &str, path: &str, body: Option<&Value>) -> Value {
+    pub(crate) fn call(&self, token: &str, method: &str, path: &str, body: Option<&Value>) -> Value {
         let bearer = format!("Authorization: Bearer {token}");
         let url = format!("{}/api/v1{path}", self.address);
         let text = body.map(Value::to_string).unwrap_or_default();
@@ -71,12 +73,12 @@ impl Service {
         serde_json::from_str(&said).unwrap_or_else(|_| panic!("{method} {path}: {said}"))
     }
 
-    fn sign_in(&self) -> String {
+    pub(crate) fn sign_in(&self) -> String {
         let answer = self.call("", "POST", "/login", Some(&json!({"link": self.link})));
         answer["token"].as_str().unwrap_or_else(|| panic!("{answer}")).to_owned()
     }
 
-    fn command(&self, token: &str, args: &[&str]) -> Output {
+    pub(crate) fn command(&self, token: &str, args: &[&str]) -> Output {
         Command::new(binary())
             .args(args)
             .env("OPSWARD_SERVER", &self.address)
@@ -88,6 +90,13 @@ impl Service {
 }
 
 impl Service {
+    /// Ends the server in order; its workloads go on until this is dropped.
+    pub(crate) fn stop(&mut self) {
+        let pid = Pid::from_raw(i32::try_from(self.child.id()).unwrap()).unwrap();
+        kill_process(pid, Signal::TERM).unwrap();
+        assert!(self.child.wait().unwrap().success(), "it did not end in order");
+    }
+
     /// The service's shims, which outlive it by design: known by the data folder among their arguments.
     fn shims(&self) -> Vec<Pid> {
         let folder = self.data.path().as_os_str().as_encoded_bytes();
@@ -119,7 +128,8 @@ impl Drop for Service {
     }
 }
 
-fn text(output: &Output) -> String {
+/// What a command said, on both ways out.
+pub(crate) fn text(output: &Output) -> String {
     format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
 }
 

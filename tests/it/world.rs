@@ -15,15 +15,19 @@ use opsward_domain::name::{Subject, Tenant, Workspace};
 use opsward_domain::principal::Role;
 use opsward_domain::seal::GateSeal;
 use opsward_engine::facade::Engine;
+use opsward_engine::keeping::Retention;
 use opsward_engine::parts::{Limits, Parts, system_context};
 use opsward_engine::start::Options;
 use opsward_ports::clock::{Clock, CountingEntropy, SystemClock};
+use opsward_ports::disk::MemoryDisk;
 use opsward_ports::journal::memory::MemoryJournal;
 use opsward_ports::journal::{Appended, Error, Journal, Verified};
+use opsward_ports::logs::Logs;
 use opsward_ports::logs::memory::MemoryLogs;
 use opsward_ports::model::Model;
 use opsward_ports::provider::memory::MemoryProvider;
 use opsward_ports::runner::{self, Attestation, Observer, Probe, Program, Runner};
+use opsward_ports::series::SeriesStore;
 use opsward_ports::series::memory::MemorySeries;
 use opsward_ports::telemetry::memory::MemoryTelemetry;
 use serde_json::{Value, json};
@@ -107,6 +111,10 @@ impl Runner for Idle {
 pub(crate) struct World {
     pub(crate) journal: Arc<MemoryJournal>,
     pub(crate) provider: Arc<MemoryProvider>,
+    pub(crate) telemetry: Arc<MemoryTelemetry>,
+    pub(crate) logs: Arc<dyn Logs>,
+    pub(crate) series: Arc<dyn SeriesStore>,
+    pub(crate) disk: Arc<MemoryDisk>,
     clock: Arc<dyn Clock>,
     entropy: Arc<CountingEntropy>,
     pub(crate) attested: bool,
@@ -114,14 +122,25 @@ pub(crate) struct World {
     pub(crate) model: Option<Arc<dyn Model>>,
 }
 
+/// A day.
+pub(crate) const DAY_MS: i64 = 24 * 60 * 60 * 1000;
+
 pub(crate) const APPENDS_FOR_EVER: u64 = u64::MAX / 2;
 
 impl World {
     pub(crate) fn new() -> Self {
-        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+        Self::at(Arc::new(SystemClock))
+    }
+
+    /// A world with time of its own.
+    pub(crate) fn at(clock: Arc<dyn Clock>) -> Self {
         Self {
             journal: Arc::new(MemoryJournal::default()),
             provider: Arc::new(MemoryProvider::new(clock.clone())),
+            telemetry: Arc::default(),
+            logs: Arc::new(MemoryLogs::new()),
+            series: Arc::new(MemorySeries::new()),
+            disk: Arc::default(),
             clock,
             entropy: Arc::default(),
             attested: true,
@@ -136,9 +155,10 @@ impl World {
         let parts = Parts {
             journal: journal.clone(),
             provider: self.provider.clone(),
-            telemetry: Arc::new(MemoryTelemetry::default()),
-            logs: Arc::new(MemoryLogs::new()),
-            series: Arc::new(MemorySeries::new()),
+            telemetry: self.telemetry.clone(),
+            logs: self.logs.clone(),
+            series: self.series.clone(),
+            disk: self.disk.clone(),
             policy: Arc::new(CedarPolicy::defaults().unwrap()),
             runner: Arc::new(Idle(self.attested)),
             model: self.model.clone(),
@@ -151,6 +171,7 @@ impl World {
             toolbox: opsward::embedded::toolbox().unwrap(),
             prompts: BTreeMap::new(),
             observe_only: self.observe_only,
+            retention: Retention { logs_ms: 14 * DAY_MS, metrics_ms: 2 * DAY_MS },
             outside_switch: Arc::new(|| false),
         };
         let engine = Engine::compose(parts, options).await.unwrap();

@@ -6,6 +6,7 @@
 mod apply;
 mod change;
 mod complete;
+mod copy;
 mod disk;
 mod expand;
 mod folder;
@@ -33,6 +34,7 @@ mod telemetry;
 mod vaults;
 mod wire;
 
+pub use copy::{Bulk, bulk, copy, fill_in};
 pub use options::{Options, ShimOptions};
 pub use provider::LocalProvider;
 pub use shim::{ROLE, role_main};

@@ -46,7 +46,7 @@ impl LocalProvider {
     }
 }
 
-fn names_in(dir: &Path) -> Result<Vec<PathBuf>, Fault> {
+pub(crate) fn names_in(dir: &Path) -> Result<Vec<PathBuf>, Fault> {
     let failed = |error: std::io::Error| disk::fault("a folder cannot be read", dir, &error);
     let mut found = Vec::new();
     for entry in fs::read_dir(dir).map_err(failed)? {

@@ -1,10 +1,8 @@
 //! The backups of one workspace: one encrypted vault beside it, which outlives it. Never keeps a backup
 //! that was not read back, never shows a key.
 
-use std::fs::{self, File};
-use std::io::Write as _;
-use std::os::unix::fs::OpenOptionsExt as _;
-use std::path::{Path, PathBuf};
+use std::fs;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 
 use opsward_domain::fault::{Code, Fault};
@@ -53,7 +51,7 @@ impl Vaults {
         if let Some(vault) = open.as_ref() {
             return Ok(vault.clone());
         }
-        let passphrase = passphrase(&self.key)?;
+        let passphrase = Passphrase::kept_in(&self.key).map_err(|error| fault(&error))?;
         let vault = match Vault::open(&self.dir, &passphrase) {
             Err(Error::Missing { .. }) => {
                 let parent = self.dir.parent().unwrap_or(&self.dir);
@@ -104,33 +102,6 @@ impl Vaults {
             Ok(Proved { taken, files: report.files })
         })
         .await
-    }
-}
-
-/// The passphrase of the vaults of this root; made once, readable by our user only.
-fn passphrase(path: &Path) -> Result<Passphrase, Fault> {
-    let failed = |error: std::io::Error| disk::fault("the backup key cannot be kept", path, &error);
-    match fs::read_to_string(path) {
-        Ok(text) => return Passphrase::new(text.trim()).map_err(|error| fault(&error)),
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(failed(error)),
-        Err(_) => {}
-    }
-    let made = Passphrase::generate().map_err(|error| fault(&error))?;
-    let parent = path.parent().unwrap_or(path);
-    fs::create_dir_all(parent).map_err(failed)?;
-    let fresh = path.with_extension("new");
-    let written = File::options().write(true).create(true).truncate(true).mode(0o600).open(&fresh);
-    let synced = written.and_then(|mut file| {
-        file.write_all(made.reveal().as_bytes())?;
-        file.sync_all()
-    });
-    // Never over a key that is there: a link fails where a rename would replace it.
-    let linked = synced.and_then(|()| fs::hard_link(&fresh, path));
-    let _ = fs::remove_file(&fresh);
-    match linked {
-        Ok(()) => disk::sync_dir(parent).map_err(failed).map(|()| made),
-        Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => passphrase(path),
-        Err(error) => Err(failed(error)),
     }
 }
 

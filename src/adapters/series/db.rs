@@ -116,6 +116,12 @@ impl Db {
         Ok(())
     }
 
+    /// Bytes of all segments.
+    pub(crate) fn disk_bytes(&self) -> u64 {
+        let closed: u64 = self.closed.iter().map(|closed| closed.bytes).sum();
+        closed + self.writer.as_ref().map_or(0, |writer| writer.bytes)
+    }
+
     /// Flushes to the disk.
     pub(crate) fn sync(&mut self) -> Result<(), Fault> {
         self.synced = Instant::now();
@@ -186,7 +192,7 @@ fn lock(dir: &Path) -> Result<File, Fault> {
 }
 
 /// Numbers of the segments in `dir`, rising.
-fn numbers(dir: &Path) -> Result<Vec<u64>, Fault> {
+pub(crate) fn numbers(dir: &Path) -> Result<Vec<u64>, Fault> {
     let mut found = Vec::new();
     for entry in fs::read_dir(dir).map_err(|error| failed("read", dir, &error))? {
         let entry = entry.map_err(|error| failed("read", dir, &error))?;

@@ -8,6 +8,7 @@
 
 mod chunk;
 mod codec;
+mod copy;
 mod db;
 mod head;
 mod segment;
@@ -23,6 +24,8 @@ use opsward_domain::name::Workspace;
 use opsward_domain::telemetry::{Sample, Series, SeriesQuery};
 use opsward_domain::time::AtMs;
 use opsward_ports::series::SeriesStore;
+
+pub use copy::copy;
 
 use db::Db;
 
@@ -64,6 +67,8 @@ impl Default for Options {
 pub struct SeriesDb {
     db: Arc<Mutex<Db>>,
     dropped: Arc<AtomicU64>,
+    /// Kept beside the store, for those who must not wait for its lock.
+    bytes: Arc<AtomicU64>,
 }
 
 impl SeriesDb {
@@ -73,12 +78,18 @@ impl SeriesDb {
     /// damage. Faults: directory unusable, held by another process, or from a newer version.
     pub fn open(dir: impl AsRef<Path>, options: Options) -> Result<Self, Fault> {
         let db = Db::open(dir.as_ref(), options)?;
-        Ok(Self { db: Arc::new(Mutex::new(db)), dropped: Arc::new(AtomicU64::new(0)) })
+        let bytes = Arc::new(AtomicU64::new(db.disk_bytes()));
+        Ok(Self { db: Arc::new(Mutex::new(db)), dropped: Arc::new(AtomicU64::new(0)), bytes })
     }
 
     /// Samples dropped since start because a bound was reached.
     pub fn dropped(&self) -> u64 {
         self.dropped.load(Ordering::Relaxed)
+    }
+
+    /// Bytes on disk, as of the last append or expiry.
+    pub fn disk_bytes(&self) -> u64 {
+        self.bytes.load(Ordering::Relaxed)
     }
 
     /// Flushes what was appended to the disk.
@@ -91,8 +102,13 @@ impl SeriesDb {
         &self,
         work: impl FnOnce(&mut Db) -> Result<T, Fault> + Send + 'static,
     ) -> Result<T, Fault> {
-        let db = Arc::clone(&self.db);
-        let run = move || work(&mut db.lock().unwrap_or_else(PoisonError::into_inner));
+        let (db, bytes) = (Arc::clone(&self.db), Arc::clone(&self.bytes));
+        let run = move || {
+            let mut db = db.lock().unwrap_or_else(PoisonError::into_inner);
+            let done = work(&mut db);
+            bytes.store(db.disk_bytes(), Ordering::Relaxed);
+            done
+        };
         tokio::task::spawn_blocking(run)
             .await
             .map_err(|e| Fault::internal("the metrics store failed").detail(e.to_string()))?

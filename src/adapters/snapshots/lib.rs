@@ -29,6 +29,7 @@ mod watch;
 
 pub use error::{Error, Result};
 pub use kit::{KitError, RecoveryKit};
+pub use lock::Still;
 pub use passphrase::Passphrase;
 pub use record::{
     Damage, KeyRecord, Listing, MAX_NOTES, MAX_SOURCES, Restored, SnapshotRecord, Source, Taken, VerifyReport,

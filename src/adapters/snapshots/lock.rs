@@ -27,6 +27,20 @@ pub(crate) enum Hold {
 #[derive(Debug)]
 pub(crate) struct VaultLock(#[expect(dead_code, reason = "closing the file releases the lock")] File);
 
+/// While it lives nothing of a vault is removed or replaced, so that its folder can be copied as it is.
+#[derive(Debug)]
+pub struct Still(#[expect(dead_code, reason = "held for its drop")] VaultLock);
+
+impl Still {
+    /// Holds the vault in `dir` still, waiting at most `wait_ms` for whoever changes it.
+    ///
+    /// # Errors
+    /// [`Error::Busy`], [`Error::Storage`].
+    pub fn hold(dir: &Path, wait_ms: u64) -> Result<Self> {
+        hold(dir, Hold::Shared, wait_ms).map(Self)
+    }
+}
+
 /// Takes the lock of the vault in `dir`, waiting at most `wait_ms`.
 pub(crate) fn hold(dir: &Path, hold: Hold, wait_ms: u64) -> Result<VaultLock> {
     let file = OpenOptions::new()

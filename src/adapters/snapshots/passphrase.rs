@@ -1,6 +1,11 @@
 //! A passphrase in memory: wiped when dropped.
 //! It must never be printed, logged or compared in the clear.
 
+use std::fs::{DirBuilder, File};
+use std::io::{ErrorKind, Write as _};
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::path::Path;
+
 use zeroize::Zeroizing;
 
 use crate::{Error, Result};
@@ -47,6 +52,36 @@ impl Passphrase {
         Ok(Self(text))
     }
 
+    /// The one kept in the file at `path`, readable by its owner only; made there when it is first needed.
+    ///
+    /// # Errors
+    /// [`Error::Storage`] when the file cannot be read or kept, [`Error::Invalid`] when it holds no passphrase.
+    pub fn kept_in(path: &Path) -> Result<Self> {
+        let failed = |error: std::io::Error| Error::storage(format!("key {}: {error}", path.display()));
+        match std::fs::read_to_string(path) {
+            Ok(text) => return Self::new(text.trim()),
+            Err(error) if error.kind() != ErrorKind::NotFound => return Err(failed(error)),
+            Err(_) => {}
+        }
+        let made = Self::generate()?;
+        let parent = path.parent().unwrap_or(path);
+        DirBuilder::new().recursive(true).mode(0o700).create(parent).map_err(failed)?;
+        let fresh = path.with_extension("new");
+        let written = File::options().write(true).create(true).truncate(true).mode(0o600).open(&fresh);
+        let synced = written.and_then(|mut file| {
+            file.write_all(made.reveal().as_bytes())?;
+            file.sync_all()
+        });
+        // Never over a key that is there: a link fails where a rename would replace it.
+        let linked = synced.and_then(|()| std::fs::hard_link(&fresh, path));
+        let _ = std::fs::remove_file(&fresh);
+        match linked {
+            Ok(()) => File::open(parent).and_then(|dir| dir.sync_all()).map_err(failed).map(|()| made),
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => Self::kept_in(path),
+            Err(error) => Err(failed(error)),
+        }
+    }
+
     /// The text itself, for storing it in a protected file. Do not print it.
     #[must_use]
     pub fn reveal(&self) -> &str {
@@ -63,6 +98,19 @@ impl std::fmt::Debug for Passphrase {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_kept_one_is_made_once_and_for_its_owner_only() {
+        use std::os::unix::fs::PermissionsExt as _;
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("keys/state");
+        let made = Passphrase::kept_in(&path).unwrap();
+        assert_eq!(Passphrase::kept_in(&path).unwrap().reveal(), made.reveal());
+        assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+        assert!(!path.with_extension("new").exists());
+        std::fs::write(&path, "short").unwrap();
+        assert!(Passphrase::kept_in(&path).is_err(), "never replaced");
+    }
 
     #[test]
     fn bounds_and_silence() {

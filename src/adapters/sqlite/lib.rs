@@ -1,6 +1,7 @@
 //! The embedded journal and blobs: SQLite in WAL mode, one writer with group commit, a few readers. Never
 //! two processes on one file, and never a write after damage was found.
 
+mod copy;
 mod failure;
 mod files;
 mod lock;
@@ -26,6 +27,7 @@ use sqlx::SqlitePool;
 use tokio::io::{AsyncWrite, AsyncWriteExt as _};
 use tokio::sync::{mpsc, oneshot, watch};
 
+pub use copy::copy;
 pub use options::Options;
 pub use shared::Commits;
 

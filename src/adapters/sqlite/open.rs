@@ -72,7 +72,7 @@ impl SqliteJournal {
     }
 }
 
-fn connect_options(files: &Files) -> SqliteConnectOptions {
+pub(crate) fn connect_options(files: &Files) -> SqliteConnectOptions {
     SqliteConnectOptions::new()
         .filename(files.database())
         .create_if_missing(false)

@@ -16,6 +16,7 @@
 //!   lines ends early, a window leaves most of them unopened, and expiry removes whole folders.
 
 mod catalog;
+mod copy;
 mod memtable;
 mod partition;
 mod plan;
@@ -39,6 +40,8 @@ use opsward_domain::time::AtMs;
 use opsward_ports::logs::text::TextFilter;
 use opsward_ports::logs::{GroupField, HITS_MAX, Logs, buckets};
 
+pub use copy::copy;
+
 use tenant::Tenant;
 use wire::{failed, replace};
 
@@ -57,8 +60,8 @@ pub struct Options {
     pub memory_bytes: usize,
     /// Most bytes of lines in memory of all tenants together, without what is being written.
     pub memory_total_bytes: usize,
-    /// Disk budget of all tenants together; ingest is refused at 95 % of it, and while the disk itself
-    /// has less than 5 % left.
+    /// Disk budget of all tenants together; ingest is refused at 95 % of it. Whether the disk itself has
+    /// room is asked before it comes here.
     pub disk_bytes_max: u64,
     /// Bounds of each tenant's templates.
     pub templates: template::Limits,
@@ -182,22 +185,16 @@ impl Store {
         Ok(tenant)
     }
 
-    /// Refuses if the budget or the disk is nearly full.
+    /// Refuses if the budget is nearly spent.
     fn check_room(&self) -> Result<(), Fault> {
-        let full = |what: &str, detail: String| {
-            Err(Fault::unavailable(format!("{what} is at {FULL_PERCENT} %, new log lines are refused"))
-                .detail(detail)
-                .hint("shorten the retention of logs, raise their disk budget, or free space"))
-        };
         let used: u64 = self.all().iter().map(|tenant| tenant.disk_bytes()).sum();
-        if used >= self.options.disk_bytes_max / 100 * FULL_PERCENT {
-            return full("the log store's disk budget", format!("{used} of {} bytes", self.options.disk_bytes_max));
+        if used < self.options.disk_bytes_max / 100 * FULL_PERCENT {
+            return Ok(());
         }
-        let disk = rustix::fs::statvfs(&self.dir).map_err(|error| failed("measure", &self.dir, &error))?;
-        if disk.f_bavail < disk.f_blocks / 100 * (100 - FULL_PERCENT) {
-            return full("the disk", format!("{} of {} blocks are free", disk.f_bavail, disk.f_blocks));
-        }
-        Ok(())
+        let message = format!("the log store's disk budget is {FULL_PERCENT} % full, new log lines are refused");
+        Err(Fault::new(Code::NoRoom, message)
+            .detail(format!("{used} of {} bytes", self.options.disk_bytes_max))
+            .hint("shorten the retention of logs, or raise their disk budget"))
     }
 
     /// If memory of all tenants is over its bound, the greatest is written.

@@ -28,6 +28,8 @@ use crate::reader::{Reader, Source};
 use crate::spool::{self, Spool};
 use crate::wire::{damaged, failed, replace};
 
+/// Name of the file that says which partitions there are.
+pub(crate) const MANIFEST: &str = "manifest.json";
 /// Lines of one spool entry; a greater ingest is several.
 const BATCH_LINES: usize = 8_192;
 /// Neighbouring partitions of about equal size that are merged into one.
@@ -351,6 +353,10 @@ impl Tenant {
         let gone = parts.iter().filter(|part| part.summary.newest_ms < before_ms);
         gone.map(|part| part.summary.number).try_for_each(|number| self.drop_folder(number))?;
         drop(manifest);
+        // A quiet tenant never fills its memory: written as a partition, its old lines can go as a whole.
+        if tables.iter().flat_map(|table| table.rows()).any(|row| row.at_ms < before_ms) {
+            self.freeze()?;
+        }
         if catalog.is_crowded() {
             self.forget_templates(&mut catalog)?;
         }
@@ -416,7 +422,7 @@ fn mergeable(parts: &[Arc<Partition>]) -> Option<std::ops::Range<usize>> {
 }
 
 fn read_manifest(dir: &Path) -> Result<Manifest, Fault> {
-    let path = dir.join("manifest.json");
+    let path = dir.join(MANIFEST);
     match fs::read(&path) {
         Ok(bytes) => serde_json::from_slice(&bytes).map_err(|error| damaged(&path, &error.to_string())),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
@@ -426,10 +432,17 @@ fn read_manifest(dir: &Path) -> Result<Manifest, Fault> {
     }
 }
 
+/// Folders of the partitions that a manifest names.
+pub(crate) fn named(dir: &Path, manifest: &[u8]) -> Result<Vec<PathBuf>, Fault> {
+    let manifest: Manifest =
+        serde_json::from_slice(manifest).map_err(|error| damaged(&dir.join(MANIFEST), &error.to_string()))?;
+    Ok(manifest.parts.iter().map(|part| partition::folder(dir, part.number)).collect())
+}
+
 fn save_manifest(dir: &Path, manifest: &Manifest) -> Result<(), Fault> {
     let bytes = serde_json::to_vec(manifest);
     let bytes = bytes.map_err(|error| Fault::internal("the manifest cannot be written").detail(error.to_string()))?;
-    replace(&dir.join("manifest.json"), &bytes)
+    replace(&dir.join(MANIFEST), &bytes)
 }
 
 /// Removes partitions that a crash left before they were named, or after they were replaced; a named

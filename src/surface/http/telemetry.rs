@@ -3,6 +3,7 @@
 use axum::extract::State;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::IntoResponse;
+use opsward_engine::parts::Room;
 
 use super::Shared;
 
@@ -24,10 +25,35 @@ pub(super) async fn metrics(State(shared): State<Shared>) -> impl IntoResponse {
             "1 if nothing may be changed.",
             u64::from(engine.setup.switches.observe_only()),
         ),
+        (
+            "opsward_ingest_stopped",
+            "gauge",
+            "1 while log lines and samples are refused for want of room.",
+            u64::from(engine.may_take_in().is_err()),
+        ),
+        ("opsward_sweeps_total", "counter", "Times that old logs and metrics were removed.", engine.keeping.sweeps()),
+        ("opsward_log_lines_expired_total", "counter", "Log lines removed by age.", engine.keeping.expired_lines()),
     ];
-    let text: String = rows
+    let mut text: String = rows
         .iter()
         .map(|(name, kind, help, value)| format!("# HELP {name} {help}\n# TYPE {name} {kind}\n{name} {value}\n"))
         .collect();
+    text.push_str(&engine.parts.disk.room().map_or_else(|_| String::new(), |room| of_room(&room)));
     ([(CONTENT_TYPE, "text/plain; version=0.0.4")], text)
+}
+
+/// What is kept, and what is left. Left out while the disk cannot be measured, as Prometheus has it.
+fn of_room(room: &Room) -> String {
+    let mut text = "# HELP opsward_store_bytes Bytes on disk.\n# TYPE opsward_store_bytes gauge\n".to_owned();
+    for (store, bytes) in &room.stores {
+        text.push_str(&format!("opsward_store_bytes{{store=\"{store}\"}} {bytes}\n"));
+    }
+    for (name, help, bytes) in [
+        ("opsward_store_budget_bytes", "Most bytes of all stores together.", room.budget_bytes),
+        ("opsward_disk_free_bytes", "Bytes free on the disk of the data folder.", room.disk_free_bytes),
+        ("opsward_disk_total_bytes", "Bytes of the disk of the data folder.", room.disk_total_bytes),
+    ] {
+        text.push_str(&format!("# HELP {name} {help}\n# TYPE {name} gauge\n{name} {bytes}\n"));
+    }
+    text
 }

@@ -144,3 +144,17 @@ async fn bounds_drop_and_say_so() {
     assert!(disk <= 10_000, "{disk}");
     db.sync().await.unwrap();
 }
+
+#[tokio::test]
+async fn a_copy_taken_while_points_come_is_whole() {
+    let (dir, cx) = (tempfile::tempdir().unwrap(), system("acme"));
+    let db = SeriesDb::open(dir.path(), Options { segment_bytes: 4_000, ..Options::default() }).unwrap();
+    for at in 0..2_000_i64 {
+        db.append(&cx, vec![sample("m", at, at as f64 / 3.0)]).await.unwrap();
+    }
+    let copy = tempfile::tempdir().unwrap();
+    opsward_series::copy(dir.path(), copy.path()).unwrap();
+    db.append(&cx, vec![sample("m", 2_000, 1.0)]).await.unwrap();
+    assert_eq!(count(&open(copy.path()), "m").await, 2_000);
+    assert!(db.disk_bytes() > 0);
+}

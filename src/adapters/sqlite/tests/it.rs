@@ -11,6 +11,8 @@
 
 #[path = "it/contract.rs"]
 mod contract;
+#[path = "it/copies.rs"]
+mod copies;
 #[path = "it/crash.rs"]
 mod crash;
 #[path = "it/damage.rs"]
@@ -38,8 +40,8 @@ fn main() {
         ["write-golden"] => return golden::write(),
         _ => {}
     }
-    let groups = [contract::CASES, erasure::CASES, golden::CASES, refusal::CASES, damage::CASES, crash::CASES];
-    let cases: Vec<Case> = groups.concat();
+    let first = [contract::CASES, copies::CASES, erasure::CASES, golden::CASES];
+    let cases: Vec<Case> = [first.concat(), [refusal::CASES, damage::CASES, crash::CASES].concat()].concat();
     // Why so little: the arguments that `cargo test` passes through, a filter above all.
     let filter = words.iter().find(|word| !word.starts_with('-'));
     let [exact, list] = ["--exact", "--list"].map(|flag| words.iter().any(|word| word == flag));
