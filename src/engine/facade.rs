@@ -21,6 +21,7 @@ use crate::incidents::Lifecycles;
 use crate::parts::{Parts, journal_fault};
 use crate::people::People;
 use crate::projection::Views;
+use crate::schedules::Schedules;
 use crate::state::{PlanState, RunState};
 use crate::switches::Switches;
 use crate::toolbox::Toolbox;
@@ -112,6 +113,8 @@ pub struct Engine {
     pub keeping: crate::keeping::Keeping,
     /// Read models.
     pub views: Arc<Views>,
+    /// Schedules.
+    pub schedules: Arc<Schedules>,
     /// Running streams.
     pub drivers: Drivers,
     /// Text of prompts by name.
@@ -354,7 +357,7 @@ impl Engine {
     }
 
     /// A run is seen by who has a role where it acts, or asked for it; people and switches by admins.
-    fn may_see(&self, cx: &CallContext, stream: &StreamName) -> bool {
+    pub fn may_see(&self, cx: &CallContext, stream: &StreamName) -> bool {
         use opsward_domain::principal::Role;
         let principal = &cx.principal;
         match stream.kind {
@@ -407,7 +410,7 @@ impl Engine {
             StreamKind::Incident => Origin::Alert,
             StreamKind::Conversation => Origin::Agent,
             StreamKind::Command => state.origin,
-            StreamKind::People | StreamKind::Control => Origin::System,
+            StreamKind::People | StreamKind::Control | StreamKind::Schedule => Origin::System,
         };
         let principal = self.setup.people.principal(tenant, asker).ok_or_else(|| {
             Fault::denied(format!("{asker} has no account any more")).hint("somebody else must ask again")
