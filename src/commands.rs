@@ -1,6 +1,7 @@
 //! The command line of the binary: commands of its own (up, doctor, config, audit) and the surface's
 //! verbs. The one place that prints a fault and turns it into an exit code.
 
+mod mine;
 mod state;
 
 use std::io::Write as _;
@@ -170,6 +171,7 @@ async fn dispatch(matches: &ArgMatches) -> Result<u8, Fault> {
         }
         ("state", Some((verb, state))) => state::run(verb, state).await,
         ("audit", Some((verb, audit))) => audit_command(verb, audit).await,
+        ("log", Some(("templates", files))) if files.contains_id("file") => mine::run(files),
         _ => cli::run(name, sub).await,
     }
 }

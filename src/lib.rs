@@ -4,12 +4,11 @@ pub mod app;
 pub mod audit;
 pub mod bench;
 pub mod config;
-#[cfg(debug_assertions)]
-pub mod crash;
 pub mod disk;
 pub mod doctor;
 pub mod embedded;
 pub mod entropy;
+pub mod mining;
 pub mod recovery;
 pub mod roles;
 pub mod stage;

@@ -3,7 +3,8 @@
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::sync::atomic::Ordering;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use opsward_domain::fault::Fault;
 use opsward_surface::http::{Shared, router};
@@ -35,7 +36,8 @@ impl Server {
         let app = App::open(config, exe).await?;
         let mut hosts = vec![address.to_string(), format!("localhost:{}", address.port())];
         hosts.extend(config.server.hosts.iter().cloned());
-        let shared = Shared::new(app.engine.clone(), hosts);
+        let shared =
+            Shared { engine: app.engine.clone(), hosts: Arc::new(hosts), ready: Arc::new(AtomicBool::new(false)) };
         Ok(Self { app, address, listener, shared, config: config.clone() })
     }
 

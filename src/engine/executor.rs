@@ -84,13 +84,10 @@ impl Executor {
     }
 
     /// The version in which a step left its resource: an inverse must not run over what others did since.
-    /// What was removed has none. Where the step has no answer that says so, the version of now.
+    /// Where the step has no answer that says so, the version of now.
     pub async fn left(&self, cx: &CallContext, step: &Step, key: &str) -> Result<Option<ResourceVersion>, Fault> {
-        let removes = step.action.kind().facts().check == Check::Absent;
-        if let Some(outcome) = self.lookup(cx, key).await?
-            && (removes || outcome.version.is_some())
-        {
-            return Ok(outcome.version.filter(|_| !removes));
+        if let Some(version) = self.lookup(cx, key).await?.and_then(|outcome| outcome.version) {
+            return Ok(Some(version));
         }
         let now = observe_resource(self.provider.as_ref(), cx, &step.workspace, &step.resource()).await?;
         Ok(now.version().cloned())

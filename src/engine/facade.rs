@@ -21,7 +21,6 @@ use crate::incidents::Lifecycles;
 use crate::parts::{Parts, journal_fault};
 use crate::people::People;
 use crate::projection::Views;
-use crate::schedules::Schedules;
 use crate::state::{PlanState, RunState};
 use crate::switches::Switches;
 use crate::toolbox::Toolbox;
@@ -113,8 +112,6 @@ pub struct Engine {
     pub keeping: crate::keeping::Keeping,
     /// Read models.
     pub views: Arc<Views>,
-    /// Schedules.
-    pub schedules: Arc<Schedules>,
     /// Running streams.
     pub drivers: Drivers,
     /// Text of prompts by name.
@@ -357,7 +354,7 @@ impl Engine {
     }
 
     /// A run is seen by who has a role where it acts, or asked for it; people and switches by admins.
-    pub fn may_see(&self, cx: &CallContext, stream: &StreamName) -> bool {
+    fn may_see(&self, cx: &CallContext, stream: &StreamName) -> bool {
         use opsward_domain::principal::Role;
         let principal = &cx.principal;
         match stream.kind {
@@ -410,7 +407,7 @@ impl Engine {
             StreamKind::Incident => Origin::Alert,
             StreamKind::Conversation => Origin::Agent,
             StreamKind::Command => state.origin,
-            StreamKind::People | StreamKind::Control | StreamKind::Schedule => Origin::System,
+            StreamKind::People | StreamKind::Control => Origin::System,
         };
         let principal = self.setup.people.principal(tenant, asker).ok_or_else(|| {
             Fault::denied(format!("{asker} has no account any more")).hint("somebody else must ask again")

@@ -21,7 +21,6 @@ pub mod parts;
 pub mod people;
 pub mod planner;
 pub mod projection;
-pub mod schedules;
 pub mod start;
 pub mod state;
 pub mod switches;

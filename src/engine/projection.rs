@@ -169,10 +169,7 @@ impl Fold {
 
     fn apply_place(&mut self, event: &Event, body: &Body) {
         let workspace = match body {
-            Body::MessageReceived { workspace, .. }
-            | Body::ActionRequested { workspace, .. }
-            | Body::ToolRequested { workspace, .. } => workspace,
-            Body::ScheduleMade { schedule } => &schedule.workspace,
+            Body::MessageReceived { workspace, .. } | Body::ActionRequested { workspace, .. } => workspace,
             Body::IncidentOpened { alert, .. } => &alert.workspace,
             _ => return,
         };

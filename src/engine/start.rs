@@ -57,7 +57,6 @@ impl Engine {
             lifecycles: Arc::new(Lifecycles::default()),
             keeping: Keeping::new(options.retention),
             views: Arc::new(Views::default()),
-            schedules: Arc::default(),
             drivers: Drivers::default(),
             prompts: Arc::new(options.prompts),
             intake: tokio::sync::Mutex::new(()),
@@ -77,7 +76,6 @@ impl Engine {
             for event in &events {
                 self.changes.apply(event);
                 self.views.apply(event);
-                self.schedules.apply(event);
             }
             // A page may end early; only an empty one is the end.
             if events.is_empty() {
@@ -96,7 +94,6 @@ impl Engine {
         tokio::spawn(crate::ingest::run(self.clone()));
         tokio::spawn(crate::watch::run(self.clone()));
         tokio::spawn(crate::keeping::run(self.clone()));
-        tokio::spawn(crate::schedules::run(self.clone()));
         Ok(())
     }
 }

@@ -47,8 +47,8 @@ pub fn commands() -> Vec<Command> {
         Command::new("log")
             .about("Logs")
             .subcommand_required(true)
-            .subcommand(log_filter(Command::new("search").about("Search lines")))
-            .subcommand(log_filter(Command::new("templates").about("Count lines by template")))
+            .subcommand(log_filter(Command::new("search").about("Search lines").arg(words_of_lines())))
+            .subcommand(log_templates())
             .subcommand(
                 Command::new("ingest")
                     .about("Keep lines from files or standard input")
@@ -73,7 +73,6 @@ pub fn commands() -> Vec<Command> {
             .subcommand_required(true)
             .subcommand(Command::new("list").about("List your workspaces")),
         person(),
-        schedule(),
         Command::new("switch")
             .about("Stop or allow effects (observe-only, kill switch)")
             .arg(Arg::new("to").required(true).value_parser(["on", "off"]).help("on stops every effect"))
@@ -119,42 +118,6 @@ fn person() -> Command {
                 Arg::new("days").long("days").value_parser(clap::value_parser!(i64)).help("days until it expires"),
             ),
         )
-}
-
-fn schedule() -> Command {
-    let name = || word("name", "a-z, 0-9 and '-'");
-    let number = |long: &'static str, about: &'static str| {
-        text(long, about).value_parser(clap::value_parser!(u32)).value_name("MINUTES")
-    };
-    Command::new("schedule")
-        .about("What is done again and again, with the rights of whoever made it")
-        .subcommand_required(true)
-        .subcommand(
-            Command::new("add")
-                .about("Make a schedule: an action, a tool run or a question, by cron or by period")
-                .arg(name())
-                .arg(text("cron", "minute hour day month weekday, for example '30 3 * * 1-5'").conflicts_with("every"))
-                .arg(text("zone", "time zone of --cron, for example Europe/Berlin (UTC)").requires("cron"))
-                .arg(number("every", "run every so many minutes").required_unless_present("cron"))
-                .arg(text("action", "an action as JSON, or @FILE: {\"kind\": ...}").value_name("JSON"))
-                .arg(text("tool", "a tool to run").conflicts_with("action"))
-                .arg(text("input", "the tool's input as JSON, or @FILE").value_name("JSON").requires("tool"))
-                .arg(text("ask", "a question").conflicts_with_all(["action", "tool"]))
-                .group(clap::ArgGroup::new("what").args(["action", "tool", "ask"]).required(true))
-                .arg(number("late", "run once for what was missed if at most this late (60)"))
-                .arg(workspace())
-                .after_help(
-                    "Examples:\n  opsward schedule add look --every 30 --ask 'is anything wrong?'\n  \
-                     opsward schedule add nightly --cron '30 3 * * *' --zone Europe/Berlin \\\n    \
-                     --action '{\"kind\": \"restart_workload\", \"workload\": \"web\"}'",
-                ),
-        )
-        .subcommand(
-            Command::new("list").about("List schedules with when they are due and their last run").arg(workspace()),
-        )
-        .subcommand(Command::new("pause").about("Stop a schedule for a while").arg(name()).arg(workspace()))
-        .subcommand(Command::new("resume").about("Let a paused schedule go on from now").arg(name()).arg(workspace()))
-        .subcommand(Command::new("remove").about("Remove a schedule for good").arg(name()).arg(workspace()))
 }
 
 /// The verb of an action, derived from its facts: `scale_workload` becomes `scale-workload`.
@@ -220,9 +183,34 @@ fn reason() -> Arg {
     text("reason", "why, for the record")
 }
 
+fn words_of_lines() -> Arg {
+    Arg::new("text").help("words that must all occur").num_args(0..)
+}
+
+/// Templates of files are mined here, without a server; without files the server counts its own.
+fn log_templates() -> Command {
+    let command = Command::new("templates")
+        .about("Count lines by template: of the server's logs, or of files")
+        .after_help(
+            "With files: mines them and prints a table, or with --json an object for every line in order\n\
+             ({line, template_id, template, params, layout}) and one with a summary at the end. `layout` is there\n\
+             where a line differs from its template in blanks or punctuation: it, or else `template`, with the\n\
+             params for its <*> is the message. Files are read twice, so ids are final; an id is the hash of the\n\
+             template's first text and stays when the template becomes more general.",
+        )
+        .arg(Arg::new("file").num_args(0..).help("files to mine; - reads standard input"))
+        .arg(
+            Arg::new("format")
+                .long("format")
+                .value_parser(["auto", "content", "syslog", "plain", "cri", "json", "logfmt"])
+                .help("how lines of files are laid out (auto); content: each line is the message"),
+        )
+        .arg(words_of_lines().long("text").num_args(1));
+    log_filter(command)
+}
+
 fn log_filter(command: Command) -> Command {
     command
-        .arg(Arg::new("text").help("words that must all occur").num_args(0..))
         .arg(text("workload", "only this workload"))
         .arg(text("level", "at least: trace, debug, info, warn, error, fatal"))
         .arg(Arg::new("minutes").long("minutes").value_parser(clap::value_parser!(i64)).help("how far back (15)"))

@@ -1,7 +1,7 @@
 //! A run as JSON for pages and terminals. A fold's value, nothing added.
 
 use opsward_domain::approval::ApprovalStatus;
-use opsward_domain::event::{PlanEnd, StreamKind, TurnEnd};
+use opsward_domain::event::{PlanEnd, StreamKind};
 use opsward_engine::state::{Exchange, PlanState, RunState, StepState};
 use serde_json::{Value, json};
 
@@ -16,12 +16,8 @@ pub fn status(state: &RunState) -> &'static str {
     if state.stream.kind == StreamKind::Command {
         return match state.plans.last() {
             Some(plan) => plan_status(plan),
-            None if !state.over() => "running",
-            None => match state.turn.as_ref().and_then(|turn| turn.end) {
-                Some(TurnEnd::Answered) => "answered",
-                Some(TurnEnd::Cancelled) => "cancelled",
-                _ => "failed",
-            },
+            None if state.fault.is_some() => "failed",
+            None => "running",
         };
     }
     if let Some(incident) = state.incident
@@ -31,8 +27,8 @@ pub fn status(state: &RunState) -> &'static str {
         return if incident == opsward_domain::incident::IncidentStatus::Resolved { "resolved" } else { "escalated" };
     }
     match state.turn.as_ref().map(|turn| turn.end) {
-        Some(Some(TurnEnd::Answered)) if !state.unanswered() => "answered",
-        Some(Some(TurnEnd::Cancelled)) if !state.unanswered() => "cancelled",
+        Some(Some(opsward_domain::event::TurnEnd::Answered)) if !state.unanswered() => "answered",
+        Some(Some(opsward_domain::event::TurnEnd::Cancelled)) if !state.unanswered() => "cancelled",
         Some(Some(_)) if !state.unanswered() => "failed",
         _ => "running",
     }

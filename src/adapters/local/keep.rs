@@ -101,9 +101,7 @@ impl Inner {
         place.link.ask(Ask::Reload).await?;
         let result = json!({ "bytes": restored.bytes, "files": restored.files, "volume": restore.into });
         let summary = format!("restored {} into {}, {} bytes read back", restore.volume, restore.into, restored.bytes);
-        let state = place.state();
-        let version = state.volumes.get(&restore.into).map(|volume| state.version_of(volume.version));
-        Ok(Outcome { summary, result, version })
+        Ok(outcome(place, &restore.backup, summary, result))
     }
 
     pub(crate) async fn drop_backup(&self, place: &Place, delete: &DeleteBackup) -> Result<Outcome, Fault> {

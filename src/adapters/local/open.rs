@@ -119,8 +119,7 @@ fn answer_removal(inner: &Inner, tenant: &Tenant, workspace: &Workspace, state: 
             }),
             _ => Answer::Failed(Fault::conflict("the workspace was removed before this was done")),
         };
-        let (digest, at_ms) = (intent.digest.clone(), inner.clock.now_ms());
-        let entry = Entry { key: key.clone(), digest, at_ms, answer, left: None };
+        let entry = Entry { key: key.clone(), digest: intent.digest.clone(), at_ms: inner.clock.now_ms(), answer };
         lock(&ledger).append(&entry)?;
     }
     Ok(())

@@ -10,12 +10,11 @@ use std::sync::{Arc, OnceLock};
 use opsward_domain::fault::{Code, Fault};
 use opsward_domain::name::{Workload, Workspace};
 use opsward_ports::logs::text::{folded, words};
+use opsward_templates::shape::Shape;
+use opsward_templates::{Change, Limits, Mined, Miner};
 use serde::{Deserialize, Serialize};
 
 use crate::memtable::variant;
-use crate::template::cluster::Cluster;
-use crate::template::shape::Shape;
-use crate::template::{Change, Limits, Mined, Miner};
 use crate::wire::{Framed, damaged, failed, frame, replace, take_frame};
 
 /// Most pairs of workspace and workload of one tenant.
@@ -36,8 +35,10 @@ pub(crate) struct Snapshot {
     pub(crate) places: Vec<(Workspace, Workload)>,
     /// By [`variant`].
     pub(crate) shapes: HashMap<u64, Arc<Shape>>,
-    /// Number of shapes by template.
+    /// Number of shapes by template, merged ones included.
     pub(crate) templates: HashMap<u64, u8>,
+    /// What merged templates lead to.
+    merged: HashMap<u64, u64>,
     words: OnceLock<Vec<ShapeWords>>,
 }
 
@@ -49,6 +50,21 @@ impl Snapshot {
     pub(crate) fn words(&self) -> &[ShapeWords] {
         let of = |shape: &Shape| shape.literals.iter().map(|l| words(l).map(folded).collect()).collect();
         self.words.get_or_init(|| self.shapes.iter().map(|(variant, shape)| (*variant, of(shape))).collect())
+    }
+
+    /// The template of a stored line as it is called now: the line's own, or the one that took its place.
+    #[inline]
+    pub(crate) fn template_of(&self, variant: u64) -> u64 {
+        let template = variant >> 8;
+        if self.merged.is_empty() { template } else { self.merged.get(&template).copied().unwrap_or(template) }
+    }
+
+    /// Every variant whose lines are of `template` now.
+    pub(crate) fn variants_of(&self, template: u64) -> Vec<u64> {
+        let own = self.templates.get_key_value(&template);
+        let others = self.merged.iter().filter(|(_, into)| **into == template);
+        let others = others.filter_map(|(from, _)| self.templates.get_key_value(from));
+        own.into_iter().chain(others).flat_map(|(id, shapes)| (0..*shapes).map(|shape| variant(*id, shape))).collect()
     }
 
     /// A template's text now.
@@ -187,9 +203,12 @@ impl Catalog {
     /// A copy for queries.
     pub(crate) fn snapshot(&self) -> Snapshot {
         let mut snapshot = Snapshot { places: self.places.clone(), ..Snapshot::default() };
-        for (id, Cluster { shapes, .. }) in self.miner.templates() {
-            snapshot.templates.insert(id, shapes.len() as u8);
-            for (number, shape) in shapes.iter().enumerate() {
+        for (id, cluster) in self.miner.templates() {
+            snapshot.templates.insert(id, cluster.shapes.len() as u8);
+            if cluster.merged.is_some() {
+                snapshot.merged.insert(id, self.miner.resolve(id));
+            }
+            for (number, shape) in cluster.shapes.iter().enumerate() {
                 snapshot.shapes.insert(variant(id, number as u8), Arc::clone(shape));
             }
         }

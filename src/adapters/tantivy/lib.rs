@@ -22,7 +22,6 @@ mod partition;
 mod plan;
 mod reader;
 mod spool;
-pub mod template;
 mod tenant;
 mod wire;
 
@@ -39,6 +38,7 @@ use opsward_domain::telemetry::{LogHit, LogLine, LogQuery, TemplateCount};
 use opsward_domain::time::AtMs;
 use opsward_ports::logs::text::TextFilter;
 use opsward_ports::logs::{GroupField, HITS_MAX, Logs, buckets};
+use opsward_templates::Limits;
 
 pub use copy::copy;
 
@@ -64,7 +64,7 @@ pub struct Options {
     /// room is asked before it comes here.
     pub disk_bytes_max: u64,
     /// Bounds of each tenant's templates.
-    pub templates: template::Limits,
+    pub templates: Limits,
 }
 
 impl Default for Options {
@@ -73,7 +73,7 @@ impl Default for Options {
             memory_bytes: 8 << 20,
             memory_total_bytes: 24 << 20,
             disk_bytes_max: 8 << 30,
-            templates: template::Limits::default(),
+            templates: Limits::default(),
         }
     }
 }

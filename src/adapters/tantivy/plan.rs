@@ -93,16 +93,16 @@ impl Plan {
         };
         let admitted_places: Vec<bool> = names.places.iter().map(admitted).collect();
         let places: Vec<u32> = (0_u32..).zip(&admitted_places).filter(|(_, yes)| **yes).map(|(n, _)| n).collect();
-        let shapes_of = |template: u64| names.templates.get(&template).copied().unwrap_or(0);
-        let none = query.template.is_some_and(|template| shapes_of(template) == 0);
+        // Whoever remembers a template that was merged means the one that took its place.
+        let template = query.template.map(|template| names.template_of(variant(template, 0)));
+        let none = template.is_some_and(|template| !names.templates.contains_key(&template));
         if places.is_empty() || window.length_ms() == 0 || none {
             return Ok(None);
         }
         let least = code(query.level_min);
         let fits = |code: u8| least <= 3 && code == 0 || code >= least;
         let levels: Vec<u8> = (0..=6).filter(|code| fits(*code)).collect();
-        let template = query.template;
-        let variants = template.map(|id| (0..shapes_of(id)).map(|shape| variant(id, shape)).collect());
+        let variants = template.map(|template| names.variants_of(template));
         Ok(Some(Self {
             window,
             places: (places.len() < names.places.len()).then_some(places),
@@ -122,7 +122,7 @@ impl Plan {
     pub(crate) fn admits(&self, place: u32, level: u8, variant: u64) -> bool {
         self.admitted_places.get(place as usize).is_some_and(|yes| *yes)
             && self.level_mask >> level.min(7) & 1 == 1
-            && self.template.is_none_or(|template| variant >> 8 == template)
+            && self.template.is_none_or(|template| self.names.template_of(variant) == template)
     }
 
     /// True if a line that has every word may still lack a phrase.

@@ -98,7 +98,7 @@ impl Reader {
             let key = match by {
                 GroupField::Workload => u64::from(found.place),
                 GroupField::Level => u64::from(found.level),
-                GroupField::Template => found.variant >> 8,
+                GroupField::Template => self.plan.names.template_of(found.variant),
             };
             *counts.entry(key).or_default() += 1;
         })?;
@@ -117,7 +117,7 @@ impl Reader {
         let mut seen: HashMap<(u64, u32), Occurrences> = HashMap::new();
         self.each(|address, found| {
             let newest = (address, found);
-            let entry = seen.entry((found.variant >> 8, found.place)).or_insert(Occurrences {
+            let entry = seen.entry((self.plan.names.template_of(found.variant), found.place)).or_insert(Occurrences {
                 count: 0,
                 level: 0,
                 first_ms: found.at_ms,
@@ -217,7 +217,7 @@ impl Reader {
         let text = self.plan.text(found.variant, &encoded).ok_or_else(missing)?;
         let line = LogLine { workspace, workload, replica, at_ms, level: level(found.level), text };
         let params = params(&encoded).map(str::to_owned).collect();
-        Ok(LogHit { line, template: found.variant >> 8, params })
+        Ok(LogHit { line, template: self.plan.names.template_of(found.variant), params })
     }
 }
 

@@ -10,8 +10,8 @@ use opsward_domain::telemetry::{Level, LogLine, LogQuery};
 use opsward_domain::time::Window;
 use opsward_ports::logs::conformance::{START_MS, everything, system};
 use opsward_ports::logs::{GroupField, Logs};
-use opsward_tantivy::template::{Limits, Miner};
 use opsward_tantivy::{Options, TantivyLogs};
+use opsward_templates::{Limits, Miner};
 
 /// Lines of one ingest, as a collector sends them.
 const BATCH: usize = 5_000;

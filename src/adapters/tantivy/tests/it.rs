@@ -102,6 +102,40 @@ async fn restarts_and_merges_change_no_answer() {
     }
 }
 
+/// Lines kept under templates that later turned out to be one are lines of that one, wherever they are.
+#[tokio::test]
+async fn merged_templates_answer_as_one() {
+    let (dir, cx) = (tempfile::tempdir().unwrap(), system("acme"));
+    let text = |name: &str| format!("the worker named {name} took over the queue of payments");
+    let names = ["anna", "berta", "carl", "dora", "emil"];
+    let mut old = 0;
+    for restart in [false, true] {
+        let store = TantivyLogs::open(dir.path(), tiny()).unwrap();
+        if !restart {
+            for (at, name) in (0..).zip(names) {
+                store.ingest(&cx, vec![line("web", at, &text(name))]).await.unwrap();
+                if at == 1 {
+                    store.settle().await.unwrap();
+                    old = store.search(&cx, &everything()).await.unwrap()[1].template;
+                }
+            }
+        }
+        let found = store.templates(&cx, &everything()).await.unwrap();
+        assert_eq!(found.len(), 1, "{found:?}");
+        assert_eq!((found[0].count, found[0].text.as_str()), (5, text("<*>").as_str()));
+        let hits = store.search(&cx, &everything()).await.unwrap();
+        assert!(hits.iter().zip(names).all(|(hit, name)| hit.line.text == text(name)));
+        assert!(hits.iter().all(|hit| hit.template == found[0].template) && old != found[0].template);
+        for template in [old, found[0].template] {
+            let query = LogQuery { template: Some(template), ..everything() };
+            assert_eq!(store.search(&cx, &query).await.unwrap().len(), 5, "the old id means the same");
+        }
+        assert_eq!(store.group(&cx, &everything(), GroupField::Template).await.unwrap().len(), 1);
+        let word = LogQuery { text: "berta".into(), ..everything() };
+        assert_eq!(store.search(&cx, &word).await.unwrap().len(), 1);
+    }
+}
+
 #[tokio::test]
 async fn expiry_frees_the_disk_and_survives_a_restart() {
     let (dir, cx) = (tempfile::tempdir().unwrap(), system("acme"));

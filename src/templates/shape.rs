@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::scan::Word;
+use crate::scan::Word;
 
 /// Literals and which words are cut out between them; one literal more than parameters.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -11,6 +11,9 @@ pub struct Shape {
     pub words: u16,
     /// Indices of the words that are parameters, rising.
     pub cut: Vec<u16>,
+    /// Bytes at the start and end of each of them that belong to the literals; missing ones are 0.
+    #[serde(default)]
+    pub trim: Vec<(u8, u8)>,
     /// The text before, between and after the parameters.
     pub literals: Vec<Box<str>>,
 }
@@ -18,19 +21,19 @@ pub struct Shape {
 impl Shape {
     /// The shape that holds any line as its only parameter.
     pub fn whole() -> Self {
-        Self { words: 0, cut: Vec::new(), literals: vec!["".into(), "".into()] }
+        Self { words: 0, cut: Vec::new(), trim: Vec::new(), literals: vec!["".into(), "".into()] }
     }
 
-    /// The shape of `line` with the words at `cut` as parameters.
-    pub fn of(line: &str, words: &[Word], cut: Vec<u16>) -> Self {
+    /// The shape of `line` with the words at `cut`, without what `trim` says, as parameters.
+    pub fn of(line: &str, words: &[Word], cut: Vec<u16>, trim: Vec<(u8, u8)>) -> Self {
         let (mut literals, mut from) = (Vec::with_capacity(cut.len() + 1), 0);
-        for index in &cut {
-            let word = words[usize::from(*index)];
-            literals.push(line[from..word.start as usize].into());
-            from = word.end as usize;
+        for (place, index) in cut.iter().enumerate() {
+            let (word, (head, tail)) = (words[usize::from(*index)], trim.get(place).copied().unwrap_or_default());
+            literals.push(line[from..word.start as usize + usize::from(head)].into());
+            from = word.end as usize - usize::from(tail);
         }
         literals.push(line[from..].into());
-        Self { words: words.len() as u16, cut, literals }
+        Self { words: words.len() as u16, cut, trim, literals }
     }
 
     /// True for the shape of [`Shape::whole`].
@@ -50,13 +53,16 @@ impl Shape {
             return false;
         }
         let (text, mut from) = (line.as_bytes(), 0_usize);
-        for (index, literal) in self.cut.iter().zip(&self.literals) {
+        for (place, (index, literal)) in self.cut.iter().zip(&self.literals).enumerate() {
             let word = words[usize::from(*index)];
-            if text.get(from..word.start as usize) != Some(literal.as_bytes()) {
+            let (head, tail) = self.trim.get(place).copied().unwrap_or_default();
+            let start = word.start + u32::from(head);
+            let end = word.end.saturating_sub(u32::from(tail));
+            if start > end || text.get(from..start as usize) != Some(literal.as_bytes()) {
                 return false;
             }
-            spans.push((word.start, word.end));
-            from = word.end as usize;
+            spans.push((start, end));
+            from = end as usize;
         }
         self.literals.last().is_some_and(|literal| &text[from..] == literal.as_bytes())
     }
@@ -80,6 +86,6 @@ impl Shape {
 
     /// Bytes of memory it takes, about.
     pub fn cost(&self) -> usize {
-        64 + self.cut.len() * 2 + self.literals.iter().map(|literal| 16 + literal.len()).sum::<usize>()
+        64 + self.cut.len() * 4 + self.literals.iter().map(|literal| 16 + literal.len()).sum::<usize>()
     }
 }
