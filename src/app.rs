@@ -8,7 +8,9 @@ use opsward_domain::name::{Subject, Tenant};
 use opsward_domain::seal::GateSeal;
 use opsward_engine::facade::Engine;
 use opsward_engine::parts::{Limits, Parts, journal_fault, system_context};
+use opsward_engine::replay::{Replayed, Stage, replay};
 use opsward_engine::start::Options;
+use opsward_engine::transcript::Transcript;
 use opsward_local::LocalProvider;
 use opsward_ports::clock::{Clock, SystemClock};
 use opsward_ports::model::Model;
@@ -142,6 +144,35 @@ fn disk(
         .store("journal", move || journal.size_bytes())
         .store("logs", move || logs.disk_bytes())
         .store("metrics", move || series.disk_bytes())
+}
+
+/// Plays recorded runs again with this program's policies, tools and sandbox.
+pub struct Replayer {
+    runner: Arc<opsward_worker::Pool>,
+    policy: Arc<opsward_cedar::CedarPolicy>,
+}
+
+impl Replayer {
+    /// Starts workers; `exe` is this binary.
+    pub async fn start(exe: PathBuf) -> Result<Self, Fault> {
+        let runner = opsward_worker::Pool::start(opsward_worker::Options::new(exe)).await;
+        let runner =
+            runner.map_err(|error| Fault::unavailable("workers cannot be started").detail(error.to_string()))?;
+        let policy = blocking(opsward_cedar::CedarPolicy::defaults).await?;
+        Ok(Self { runner: Arc::new(runner), policy: Arc::new(policy) })
+    }
+
+    /// Plays one recorded run.
+    pub async fn play(&self, transcript: &Transcript) -> Result<Replayed, Fault> {
+        let stage = Stage {
+            seal: GateSeal::forge(),
+            policy: self.policy.clone(),
+            runner: self.runner.clone(),
+            toolbox: embedded::toolbox()?,
+            prompts: embedded::prompts(),
+        };
+        replay(transcript, stage).await
+    }
 }
 
 /// The configured model, if any. A key that is referred to and missing is a fault now, not at 3 a.m.

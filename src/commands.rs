@@ -1,6 +1,7 @@
 //! The command line of the binary: commands of its own (up, doctor, config, audit) and the surface's
 //! verbs. The one place that prints a fault and turns it into an exit code.
 
+mod flight;
 mod mine;
 mod state;
 
@@ -77,7 +78,7 @@ fn command() -> Command {
                         .arg(Arg::new("run").required(true).help("KIND/ID, for example incident/i-0011")),
                 ),
         );
-    for verb in cli::commands() {
+    for verb in flight::commands().into_iter().chain(cli::commands()) {
         command = command.subcommand(verb);
     }
     command
@@ -171,6 +172,8 @@ async fn dispatch(matches: &ArgMatches) -> Result<u8, Fault> {
         }
         ("state", Some((verb, state))) => state::run(verb, state).await,
         ("audit", Some((verb, audit))) => audit_command(verb, audit).await,
+        ("record", _) => flight::record(sub).await,
+        ("replay", _) => flight::replay(sub).await,
         ("log", Some(("templates", files))) if files.contains_id("file") => mine::run(files),
         _ => cli::run(name, sub).await,
     }

@@ -91,6 +91,15 @@ pub struct ToolCall {
     pub input: Value,
 }
 
+/// One look at the world, as it was asked.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Look {
+    /// The observation's name.
+    pub what: String,
+    /// Its arguments.
+    pub args: Value,
+}
+
 /// Tokens and time of one model call.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Usage {
@@ -157,6 +166,8 @@ pub enum TurnEnd {
     BudgetSpent,
     /// A fault ended it.
     Failed,
+    /// Its plan waits for people, and somebody went on talking meanwhile. The plan's end is told later.
+    Waiting,
 }
 
 /// Everything that can be remembered.
@@ -199,8 +210,18 @@ pub enum Body {
     ModelFailed { model: String, fault: Fault },
     /// A tool was called.
     ToolCalled { call: ToolCall, tool_digest: String },
-    /// A tool returned; large outputs are kept by digest.
-    ToolReturned { call: Id, output: Labelled, digest: Option<String>, took_ms: u64 },
+    /// The world was looked at for what comes next; the answers are kept under `digest`, unless they were
+    /// too large to keep.
+    Looked { call: Option<Id>, looks: Vec<Look>, label: Label, digest: Option<String> },
+    /// A tool returned; large outputs are kept by digest. `evidence` cites what it looked at.
+    ToolReturned {
+        call: Id,
+        output: Labelled,
+        digest: Option<String>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        evidence: Option<Id>,
+        took_ms: u64,
+    },
     /// A tool refused or failed; goes back as data.
     ToolFailed { call: Id, fault: Fault },
 
@@ -261,6 +282,7 @@ impl Body {
             | Self::ModelReplied { .. }
             | Self::ModelFailed { .. }
             | Self::ToolCalled { .. }
+            | Self::Looked { .. }
             | Self::ToolReturned { .. }
             | Self::ToolFailed { .. }
             | Self::TurnStarted { .. }

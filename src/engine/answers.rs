@@ -134,11 +134,27 @@ fn cited(text: &str, state: &RunState) -> Vec<Claim> {
         .filter(|line| !line.trim().is_empty())
         .take(CLAIMS_MAX)
         .map(|line| {
-            let known = |id: &&opsward_domain::evidence::Evidence| {
-                line.contains(&format!("[{}]", id.id)) || line.contains(&format!("{},", id.id))
-            };
-            let evidence = state.evidence.iter().filter(known).map(|evidence| evidence.id.clone()).collect();
+            let named = brackets(line);
+            let known = |id: &&Id| named.iter().any(|name| *name == id.as_str());
+            let evidence = state.evidence.iter().map(|evidence| &evidence.id).filter(known).cloned().collect();
             Claim { text: line.trim().to_owned(), evidence }
         })
         .collect()
+}
+
+/// What stands in square brackets, separated by commas: `[e1, e3]` names two.
+fn brackets(line: &str) -> Vec<&str> {
+    let groups = line.split('[').skip(1).filter_map(|rest| rest.split_once(']'));
+    groups.flat_map(|(inside, _)| inside.split(',')).map(str::trim).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::brackets;
+
+    #[test]
+    fn citations_are_what_stands_in_brackets() {
+        assert_eq!(brackets("Errors began at 12:03 [e1, e3] after the deploy [e12]."), ["e1", "e3", "e12"]);
+        assert_eq!(brackets("e1, e2 and [e3"), Vec::<&str>::new());
+    }
 }

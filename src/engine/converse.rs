@@ -4,9 +4,10 @@
 use std::sync::Arc;
 
 use opsward_domain::action::Action;
-use opsward_domain::canonical::digest;
+use opsward_domain::canonical::{digest, digest_bytes};
 use opsward_domain::context::CallContext;
 use opsward_domain::event::{Body, ToolCall};
+use opsward_domain::evidence::{EXCERPT_BYTES_MAX, Evidence, EvidenceKind};
 use opsward_domain::fault::{Code, Fault};
 use opsward_domain::label::{Integrity, Label, Labelled, Source};
 use opsward_domain::name::{Id, Workspace};
@@ -15,6 +16,7 @@ use opsward_ports::runner::{self, Program};
 use serde_json::{Value, json};
 
 use crate::facade::Engine;
+use crate::looks::{self, Seen};
 use crate::observe::Looking;
 use crate::parts::journal_fault;
 use crate::state::{Exchange, RunState};
@@ -51,7 +53,7 @@ impl Engine {
         let workspace = state.workspace.as_ref().map_or("", Workspace::as_str);
         let system = self.prompts.get("converse").cloned().unwrap_or_default().replace("{{workspace}}", workspace);
         let room = (context_tokens.saturating_sub(REPLY_TOKENS_MAX) as usize).saturating_mul(CHARS_PER_TOKEN) * 3 / 4;
-        let mut messages: Vec<Message> = state.exchanges.iter().map(message).collect();
+        let mut messages = transcript(&state.exchanges);
         compact(&mut messages, room.saturating_sub(system.len()));
         messages.insert(0, Message::System { text: system });
         let tools = if with_tools { self.toolbox.iter().map(schema).collect() } else { Vec::new() };
@@ -67,15 +69,14 @@ impl Engine {
         call: &ToolCall,
     ) -> Result<Vec<Body>, Fault> {
         let Some(workspace) = state.workspace.clone() else { return Err(Fault::internal("the run has no workspace")) };
-        let tool =
-            match self.toolbox.get(&call.tool).and_then(|tool| check(tool, &call.input).map(|input| (tool, input))) {
-                Ok(found) => found,
-                Err(fault) => return Ok(vec![Body::ToolFailed { call: call.id.clone(), fault }]),
-            };
-        let (tool, input) = tool;
+        let known = self.toolbox.get(&call.tool);
+        let (tool, input) = match known.and_then(|tool| Ok((tool, check(tool, readable(&call.input)?)?))) {
+            Ok(found) => found,
+            Err(fault) => return Ok(vec![Body::ToolFailed { call: call.id.clone(), fault }]),
+        };
         let mut bodies = vec![Body::ToolCalled { call: call.clone(), tool_digest: tool.digest.clone() }];
         if let Some(earlier) = state.ledger.get(&digest("call", &(&call.tool, &call.input, &tool.digest)))
-            && let Some(output) = earlier_output(state, earlier)
+            && let Some((output, evidence)) = earlier_output(state, earlier)
         {
             let label = output.label.clone();
             let text = format!("(the same call was answered before, as {earlier})\n{}", output.text);
@@ -83,16 +84,21 @@ impl Engine {
                 call: call.id.clone(),
                 output: Labelled::new(text, label),
                 digest: None,
+                evidence: evidence.cloned(),
                 took_ms: 0,
             });
             return Ok(bodies);
         }
         let started = self.parts.clock.now_ms();
-        match self.run_handler(cx, &workspace, tool, input).await {
+        let (ran, seen) = self.run_watched(cx, &workspace, tool, input).await;
+        let looked = looks::keep(self.parts.journal.as_ref(), cx, Some(call.id.clone()), seen).await?;
+        bodies.extend(looked.clone());
+        match ran {
             Err(fault) => bodies.push(Body::ToolFailed { call: call.id.clone(), fault }),
             Ok(ran) => {
                 let took_ms = u64::try_from(self.parts.clock.now_ms() - started).unwrap_or(0);
-                bodies.extend(self.tool_outcome(cx, state, &workspace, call, ran, took_ms).await?);
+                let outcome = Outcome { call, ran, took_ms, looked };
+                bodies.extend(self.tool_outcome(cx, state, &workspace, outcome).await?);
             }
         }
         Ok(bodies)
@@ -106,14 +112,20 @@ impl Engine {
         tool: &Tool,
         input: Value,
     ) -> Result<Ran, Fault> {
-        let looking = Arc::new(Looking::new(
-            self.parts.clone(),
-            self.setup.clone(),
-            self.changes.clone(),
-            cx.clone(),
-            workspace.clone(),
-            tool.queries.clone(),
-        ));
+        self.run_watched(cx, workspace, tool, input).await.0
+    }
+
+    /// The same, with everything the handler looked at.
+    async fn run_watched(
+        &self,
+        cx: &CallContext,
+        workspace: &Workspace,
+        tool: &Tool,
+        input: Value,
+    ) -> (Result<Ran, Fault>, Vec<Seen>) {
+        let queries = tool.queries.clone();
+        let looking = Looking::new(self.setup.clone(), self.senses.clone(), cx.clone(), workspace.clone(), queries);
+        let looking = Arc::new(looking);
         let program = Program {
             source: tool.handler.clone(),
             input,
@@ -121,10 +133,12 @@ impl Engine {
             steps: tool.actions.iter().map(|action| action.facts().name.to_owned()).collect(),
             limits: tool.limits,
         };
-        let value = self.parts.runner.run(program, looking.clone()).await.map_err(runner_fault)?;
-        let mut ran = read_value(value, tool)?;
-        ran.label = looking.mark().await;
-        Ok(ran)
+        let value = self.parts.runner.run(program, looking.clone()).await.map_err(runner_fault);
+        let mut ran = value.and_then(|value| read_value(value, tool));
+        if let Ok(ran) = &mut ran {
+            ran.label = looking.mark().await;
+        }
+        (ran, looking.seen())
     }
 
     async fn tool_outcome(
@@ -132,27 +146,62 @@ impl Engine {
         cx: &CallContext,
         state: &RunState,
         workspace: &Workspace,
-        call: &ToolCall,
-        ran: Ran,
-        took_ms: u64,
+        outcome: Outcome<'_>,
     ) -> Result<Vec<Body>, Fault> {
+        let Outcome { call, ran, took_ms, looked } = outcome;
         let call_id = call.id.clone();
         if ran.actions.is_empty() {
+            let cited = looked.and_then(|looked| self.cite(state, call, &ran, &looked));
+            let evidence = cited.as_ref().map(|evidence| evidence.id.clone());
             let (output, digest) = self.bounded(cx, ran.answer, ran.label).await?;
-            return Ok(vec![Body::ToolReturned { call: call_id, output, digest, took_ms }]);
+            let mut bodies: Vec<Body> = cited
+                .map(|evidence| Body::EvidenceGathered { evidence: Box::new(evidence), took_ms })
+                .into_iter()
+                .collect();
+            bodies.push(Body::ToolReturned { call: call_id, output, digest, evidence, took_ms });
+            return Ok(bodies);
+        }
+        if let Some(open) = state.open_plan() {
+            let fault = Fault::conflict(format!("plan {} still waits for people", open.plan.id))
+                .hint("it has to be approved or refused before another is proposed");
+            return Ok(vec![Body::ToolFailed { call: call_id, fault }]);
         }
         let place = ran.workspace.clone().unwrap_or_else(|| workspace.clone());
         let mut influenced = state.clone();
         influenced.label.join(&ran.label);
         match self.propose(cx, &influenced, &place, ran.actions, ran.reason, None).await {
-            Ok(body) => {
+            Ok(proposed) => {
                 let text =
                     format!("{}a plan was proposed; the gate decides, and a person may have to approve", ran.answer);
                 let output = Labelled::new(text, ran.label);
-                Ok(vec![Body::ToolReturned { call: call_id, output, digest: None, took_ms }, body])
+                let returned = Body::ToolReturned { call: call_id, output, digest: None, evidence: None, took_ms };
+                Ok([vec![returned], proposed].concat())
             }
             Err(fault) => Ok(vec![Body::ToolFailed { call: call_id, fault }]),
         }
+    }
+
+    /// What a call looked at, as evidence that an answer can cite and anyone can fetch again.
+    fn cite(&self, state: &RunState, call: &ToolCall, ran: &Ran, looked: &Body) -> Option<Evidence> {
+        let Body::Looked { looks, digest, .. } = looked else { return None };
+        let kind = match looks.first().and_then(|look| crate::observe::what(&look.what))? {
+            "logs" => EvidenceKind::Logs,
+            "metrics" => EvidenceKind::Metrics,
+            "changes" => EvidenceKind::Changes,
+            _ => EvidenceKind::State,
+        };
+        let mut excerpt = ran.answer.clone();
+        excerpt.truncate(excerpt.floor_char_boundary(EXCERPT_BYTES_MAX));
+        Some(Evidence {
+            id: Id::parse(&format!("e{}", state.next_evidence())).ok()?,
+            kind,
+            title: format!("{} {}", call.tool, call.input),
+            query: json!({"tool": call.tool, "input": call.input}),
+            window: None,
+            digest: digest.clone().unwrap_or_else(|| digest_bytes(ran.answer.as_bytes())),
+            excerpt: Labelled::new(excerpt, ran.label.clone()),
+            at_ms: self.parts.clock.now_ms(),
+        })
     }
 
     /// Keeps a large output by digest and shows its beginning and end.
@@ -170,6 +219,14 @@ impl Engine {
         );
         Ok((Labelled::new(shown, label), Some(digest)))
     }
+}
+
+/// A call that ran, on its way into the record.
+struct Outcome<'a> {
+    call: &'a ToolCall,
+    ran: Ran,
+    took_ms: u64,
+    looked: Option<Body>,
 }
 
 /// What a handler returned.
@@ -237,15 +294,25 @@ pub fn runner_fault(error: runner::Error) -> Fault {
     Fault::new(code, error.to_string())
 }
 
+/// Under this name a call keeps arguments that are not JSON.
+const UNREADABLE: &str = "unreadable_arguments";
+
+fn readable(input: &Value) -> Result<&Value, Fault> {
+    match input.get(UNREADABLE) {
+        Some(text) => Err(Fault::invalid("the arguments are not a JSON object").detail(text.to_string())),
+        None => Ok(input),
+    }
+}
+
 fn replied(model: &str, state: &RunState, reply: Reply, with_tools: bool) -> Body {
     let mut calls = Vec::new();
     let most = if with_tools { CALLS_PER_REPLY_MAX } else { 0 };
     for call in reply.calls.into_iter().take(most) {
-        let number = state.ledger.len() + state.exchanges.len() + calls.len();
+        let number = state.calls + calls.len() + 1;
         let Ok(id) = Id::parse(&format!("call-{number}")) else { continue };
         let input = match call.arguments {
             Ok(value) => value,
-            Err(text) => json!({ "unreadable_arguments": text }),
+            Err(text) => json!({ UNREADABLE: text }),
         };
         calls.push(ToolCall { id, tool: call.name, input });
     }
@@ -263,31 +330,56 @@ fn with_model(state: &RunState) -> std::collections::BTreeSet<Source> {
     sources
 }
 
-fn earlier_output<'a>(state: &'a RunState, earlier: &Id) -> Option<&'a Labelled> {
+fn earlier_output<'a>(state: &'a RunState, earlier: &Id) -> Option<(&'a Labelled, Option<&'a Id>)> {
     state.exchanges.iter().find_map(|exchange| match exchange {
-        Exchange::Returned { call, output, .. } if call == earlier => Some(output),
+        Exchange::Returned { call, output, evidence, .. } if call == earlier => Some((output, evidence.as_ref())),
         _ => None,
     })
 }
 
-fn message(exchange: &Exchange) -> Message {
-    match exchange {
-        Exchange::Said { text, .. } => Message::User { text: text.clone() },
-        Exchange::Replied { text, calls } => Message::Assistant {
-            text: text.text.clone(),
-            calls: calls
-                .iter()
-                .map(|call| Call {
+/// Exchanges as messages. Results follow the reply that called for them, whatever happened in between, and
+/// a call that never ran says so: endpoints refuse calls without results.
+fn transcript(exchanges: &[Exchange]) -> Vec<Message> {
+    let mut messages = Vec::with_capacity(exchanges.len());
+    for exchange in exchanges {
+        match exchange {
+            Exchange::Said { text, .. } => messages.push(Message::User { text: text.clone() }),
+            Exchange::Replied { text, calls } => {
+                let made = |call: &ToolCall| Call {
                     id: call.id.to_string(),
                     name: call.tool.clone(),
                     arguments: Ok(call.input.clone()),
-                })
-                .collect(),
-        },
-        Exchange::Returned { call, output, .. } => Message::Tool { call: call.to_string(), text: fence(output) },
-        Exchange::Noted { text } => Message::User { text: format!("[opsward: {text}]") },
-        Exchange::Answered { text } => Message::Assistant { text: text.text.clone(), calls: Vec::new() },
+                };
+                let calls_made = calls.iter().map(made).collect();
+                messages.push(Message::Assistant { text: text.text.clone(), calls: calls_made });
+                messages.extend(calls.iter().map(|call| result(exchanges, &call.id)));
+            }
+            Exchange::Returned { .. } => {}
+            Exchange::Noted { text } => messages.push(Message::User { text: format!("[opsward: {text}]") }),
+            // A model's own words are there already.
+            Exchange::Answered { text } if repeats(&messages, &text.text) => {}
+            Exchange::Answered { text } => {
+                messages.push(Message::Assistant { text: text.text.clone(), calls: Vec::new() });
+            }
+        }
     }
+    messages
+}
+
+fn repeats(messages: &[Message], answer: &str) -> bool {
+    matches!(messages.last(), Some(Message::Assistant { text, calls }) if calls.is_empty() && text == answer)
+}
+
+fn result(exchanges: &[Exchange], wanted: &Id) -> Message {
+    let found = exchanges.iter().find_map(|exchange| match exchange {
+        Exchange::Returned { call, output, evidence, .. } if call == wanted => {
+            let cite = evidence.as_ref().map_or(String::new(), |id| format!("[{id}]\n"));
+            Some(format!("{cite}{}", fence(output)))
+        }
+        _ => None,
+    });
+    let text = found.unwrap_or_else(|| "not run: the turn ended before".to_owned());
+    Message::Tool { call: wanted.to_string(), text }
 }
 
 /// Untrusted text is shown inside a fence that says what it is.

@@ -22,6 +22,8 @@ use crate::turn::{Next, Setting, next};
 
 /// Most things done in one waking; a run that needs more is broken.
 const STEPS_PER_WAKING_MAX: usize = 2_000;
+/// Tries to record what an effect came to while others append to the same run.
+const APPEND_TRIES_MAX: usize = 8;
 /// Pauses between tries while something needed is away.
 const RETRY_MS: [u64; 4] = [200, 1_000, 5_000, 15_000];
 
@@ -114,8 +116,10 @@ impl Drivers {
 
 async fn drive(engine: &Arc<Engine>, stream: &StreamName, cancel: &Arc<Notify>) {
     let mut failures = 0usize;
+    // Kept from step to step, so that each one folds only what is new.
+    let mut state = RunState::new(stream.clone());
     for _ in 0..STEPS_PER_WAKING_MAX {
-        match one(engine, stream, cancel).await {
+        match one(engine, &mut state, cancel).await {
             Ok(true) => failures = 0,
             Ok(false) => return,
             Err(fault) => {
@@ -130,15 +134,16 @@ async fn drive(engine: &Arc<Engine>, stream: &StreamName, cancel: &Arc<Notify>) 
 }
 
 /// Does one thing. True if there may be more to do.
-async fn one(engine: &Arc<Engine>, stream: &StreamName, cancel: &Arc<Notify>) -> Result<bool, Fault> {
-    let system = system_context(&stream.tenant)?;
-    let state = engine.run(&system, stream).await?;
+async fn one(engine: &Arc<Engine>, state: &mut RunState, cancel: &Arc<Notify>) -> Result<bool, Fault> {
+    let system = system_context(&state.stream.tenant)?;
+    engine.refresh(&system, state).await?;
+    let (state, stream) = (&*state, &state.stream);
     let setting = Setting {
         model: engine.parts.model.is_some(),
         now_ms: engine.parts.clock.now_ms(),
         limits: engine.parts.limits,
     };
-    let what = next(&state, &setting);
+    let what = next(state, &setting);
     tracing::debug!(stream = %stream, seq = state.stream_seq, next = ?std::mem::discriminant(&what), "next");
     match &what {
         Next::Idle => return Ok(false),
@@ -158,7 +163,7 @@ async fn one(engine: &Arc<Engine>, stream: &StreamName, cancel: &Arc<Notify>) ->
     }
     let interruptible =
         matches!(what, Next::AskModel { .. } | Next::RunTool(_) | Next::Investigate | Next::AnswerPlainly);
-    let doing = engine.perform(&state, what);
+    let doing = engine.perform(state, what);
     let bodies = if interruptible {
         tokio::select! {
             done = doing => done?,
@@ -167,7 +172,7 @@ async fn one(engine: &Arc<Engine>, stream: &StreamName, cancel: &Arc<Notify>) ->
     } else {
         doing.await?
     };
-    append(engine, &state, bodies).await?;
+    append(engine, state, bodies).await?;
     Ok(true)
 }
 
@@ -182,17 +187,19 @@ async fn append(engine: &Engine, state: &RunState, bodies: Vec<Body>) -> Result<
         Err(_) => system_context(&state.stream.tenant)?,
     };
     let effect = bodies.iter().any(is_answer_of_effect);
-    match append_once(engine, &cx, state, state.stream_seq, &bodies).await {
-        Err(journal::Error::Conflict { .. }) if effect => {
+    let mut expected = state.stream_seq;
+    for _ in 0..APPEND_TRIES_MAX {
+        match append_once(engine, &cx, state, expected, &bodies).await {
             // What happened to the world must be recorded, whatever else was said meanwhile.
-            engine.append(&cx, &state.stream, bodies).await.map(|_| ())
+            Err(journal::Error::Conflict { actual, .. }) if effect => expected = actual,
+            Ok(_) | Err(journal::Error::Conflict { .. }) => return Ok(()),
+            Err(error) => return Err(journal_fault(error)),
         }
-        Err(journal::Error::Conflict { .. }) => Ok(()),
-        Err(error) => Err(journal_fault(error)),
-        Ok(_) => Ok(()),
     }
+    Err(Fault::conflict("the run is being changed by somebody else"))
 }
 
+/// The events name the event they follow from as their cause: that tells them from what came from outside.
 async fn append_once(
     engine: &Engine,
     cx: &CallContext,

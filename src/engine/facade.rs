@@ -10,7 +10,7 @@ use opsward_domain::name::{Id, Subject, Tenant, Workspace};
 use opsward_domain::principal::Principal;
 use opsward_ports::identity::{Credential, Identity};
 use opsward_ports::journal::BATCH_EVENTS_MAX;
-use opsward_ports::policy::Approver;
+use opsward_ports::policy::{Approver, Verb};
 use opsward_ports::provider::{Observation, Provider, Query};
 use tokio::sync::watch;
 
@@ -18,12 +18,15 @@ use crate::changes::Changes;
 use crate::driver::Drivers;
 use crate::gate::{Gate, Setting};
 use crate::incidents::Lifecycles;
+use crate::investigate::Senses;
 use crate::parts::{Parts, journal_fault};
 use crate::people::People;
 use crate::projection::Views;
+use crate::score::{Score, Scores};
 use crate::state::{PlanState, RunState};
 use crate::switches::Switches;
 use crate::toolbox::Toolbox;
+use crate::transcript::Transcript;
 
 /// Most characters of one message.
 pub const MESSAGE_CHARS_MAX: usize = 10_000;
@@ -63,20 +66,20 @@ impl Setup {
 
     /// May the caller look at `what` in `workspace`?
     pub async fn may_observe(&self, cx: &CallContext, workspace: Option<&Workspace>, what: &str) -> Result<(), Fault> {
-        let setting = self.setting(cx, workspace, false).await?;
-        if workspace.is_some() && !setting.workspace_is_ours {
-            return Err(no_workspace(workspace));
-        }
-        self.gate.may_observe(cx, &setting, workspace, what).await
+        self.must(cx, workspace, Verb::Observe { what: what.to_owned() }).await
     }
 
     /// May the caller do `what` to the service itself?
     pub async fn may_govern(&self, cx: &CallContext, workspace: Option<&Workspace>, what: &str) -> Result<(), Fault> {
+        self.must(cx, workspace, Verb::Govern { what: what.to_owned() }).await
+    }
+
+    async fn must(&self, cx: &CallContext, workspace: Option<&Workspace>, verb: Verb) -> Result<(), Fault> {
         let setting = self.setting(cx, workspace, false).await?;
         if workspace.is_some() && !setting.workspace_is_ours {
             return Err(no_workspace(workspace));
         }
-        self.gate.may_govern(cx, &setting, workspace, what).await
+        self.gate.must(cx, &setting, workspace, verb).await
     }
 }
 
@@ -104,6 +107,8 @@ pub struct Engine {
     pub setup: Arc<Setup>,
     /// Tools.
     pub toolbox: Arc<Toolbox>,
+    /// What runs see of the world.
+    pub senses: Arc<dyn Senses>,
     /// Recent changes.
     pub changes: Arc<Changes>,
     /// Recent lifecycle events.
@@ -112,6 +117,8 @@ pub struct Engine {
     pub keeping: crate::keeping::Keeping,
     /// Read models.
     pub views: Arc<Views>,
+    /// Withheld plans against what people did.
+    pub scores: Arc<Scores>,
     /// Running streams.
     pub drivers: Drivers,
     /// Text of prompts by name.
@@ -177,12 +184,19 @@ impl Engine {
     /// A run's state now.
     pub async fn run(&self, cx: &CallContext, stream: &StreamName) -> Result<RunState, Fault> {
         let mut state = RunState::new(stream.clone());
+        self.refresh(cx, &mut state).await?;
+        Ok(state)
+    }
+
+    /// Folds what was appended to the run since `state`.
+    pub async fn refresh(&self, cx: &CallContext, state: &mut RunState) -> Result<(), Fault> {
         loop {
-            let events =
-                self.parts.journal.read(cx, stream, state.stream_seq, BATCH_EVENTS_MAX).await.map_err(journal_fault)?;
+            let after = state.stream_seq;
+            let page = self.parts.journal.read(cx, &state.stream, after, BATCH_EVENTS_MAX).await;
+            let events = page.map_err(journal_fault)?;
             // A page may end early; only an empty one is the end.
             if events.is_empty() {
-                return Ok(state);
+                return Ok(());
             }
             events.iter().for_each(|event| state.apply(event));
         }
@@ -198,8 +212,9 @@ impl Engine {
     ) -> Result<RunState, Fault> {
         let deadline = tokio::time::Instant::now() + std::time::Duration::from_millis(wait_ms);
         let mut head = self.head();
+        let mut state = RunState::new(stream.clone());
         loop {
-            let state = self.run(cx, stream).await?;
+            self.refresh(cx, &mut state).await?;
             if settled(&state) {
                 return Ok(state);
             }
@@ -215,16 +230,15 @@ impl Engine {
         cx: &CallContext,
         stream: &StreamName,
     ) -> Result<Vec<crate::projection::audit::TrailLine>, Fault> {
-        let mut events = Vec::new();
-        loop {
-            let after = events.last().map_or(0, |event: &Event| event.stream_seq);
-            let page = self.parts.journal.read(cx, stream, after, BATCH_EVENTS_MAX).await.map_err(journal_fault)?;
-            let last = page.is_empty();
-            events.extend(page);
-            if last {
-                return Ok(crate::projection::audit::trail(&events));
-            }
-        }
+        let events = crate::transcript::events(self.parts.journal.as_ref(), cx, stream).await?;
+        Ok(crate::projection::audit::trail(&events))
+    }
+
+    /// A run with everything needed to play it again; see [`crate::transcript`].
+    pub async fn record(&self, cx: &CallContext, stream: &StreamName) -> Result<Transcript, Fault> {
+        let place = self.run(cx, stream).await?.workspace;
+        self.setup.may_observe(cx, place.as_ref(), "audit").await?;
+        crate::transcript::record(self.parts.journal.as_ref(), stream).await
     }
 
     /// Trades a one-time link for a session.
@@ -323,6 +337,14 @@ impl Engine {
         Ok(stream)
     }
 
+    /// Plans that observe-only withheld since `since_ms` where the caller has a role, scored now, newest first.
+    pub async fn scores(&self, cx: &CallContext, since_ms: i64) -> Result<Vec<Score>, Fault> {
+        self.catch_up().await?;
+        let mut scores = self.scores.list(cx.tenant(), since_ms, self.parts.clock.now_ms());
+        scores.retain(|score| cx.principal.role_in(&score.workspace).is_some());
+        Ok(scores)
+    }
+
     async fn find_approval(&self, cx: &CallContext, approval: &Id) -> Result<(StreamName, RunState), Fault> {
         self.catch_up().await?;
         let stream = self.views.approval_stream(cx.tenant(), approval).ok_or_else(no_approval)?;
@@ -353,10 +375,14 @@ impl Engine {
         Ok(Page { events: events.into_iter().filter(visible).map(without_hashes).collect(), cursor, end })
     }
 
-    /// A run is seen by who has a role where it acts, or asked for it; people and switches by admins.
-    fn may_see(&self, cx: &CallContext, stream: &StreamName) -> bool {
+    /// A run is seen by who has a role where it acts, or asked for it; people and switches by admins. Another
+    /// tenant's run is seen by nobody.
+    pub fn may_see(&self, cx: &CallContext, stream: &StreamName) -> bool {
         use opsward_domain::principal::Role;
         let principal = &cx.principal;
+        if stream.tenant != principal.tenant {
+            return false;
+        }
         match stream.kind {
             StreamKind::People | StreamKind::Control => principal.tenant_role >= Some(Role::Admin),
             _ => match self.views.place(stream) {

@@ -58,42 +58,15 @@ impl Gate {
         self.policy.set_digest()
     }
 
-    /// May the caller look at `what` in `workspace`?
-    pub async fn may_observe(
-        &self,
-        cx: &CallContext,
-        setting: &Setting,
-        workspace: Option<&Workspace>,
-        what: &str,
-    ) -> Result<(), Fault> {
-        let verb = Verb::Observe { what: what.to_owned() };
-        self.must(cx, setting, workspace, verb, Effect::Observe, Risk(0)).await
-    }
-
-    /// May the caller do `what` to the service itself?
-    pub async fn may_govern(
-        &self,
-        cx: &CallContext,
-        setting: &Setting,
-        workspace: Option<&Workspace>,
-        what: &str,
-    ) -> Result<(), Fault> {
-        let verb = Verb::Govern { what: what.to_owned() };
-        self.must(cx, setting, workspace, verb, Effect::Observe, Risk(0)).await
-    }
-
-    async fn must(
+    /// May the caller do what `verb` says (an observation, or something about the service itself) there?
+    pub async fn must(
         &self,
         cx: &CallContext,
         setting: &Setting,
         workspace: Option<&Workspace>,
         verb: Verb,
-        effect: Effect,
-        risk: Risk,
     ) -> Result<(), Fault> {
-        let mut question = self.question(cx, setting, workspace, verb, &Label::of(Integrity::Operator));
-        question.effect = effect;
-        question.risk = risk;
+        let question = self.question(cx, setting, workspace, verb, &Label::of(Integrity::Operator));
         let answer = self.ask(&question).await;
         if answer.allowed && answer.errors.is_empty() {
             return Ok(());

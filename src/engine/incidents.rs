@@ -8,6 +8,7 @@ use opsward_domain::alert::Alert;
 use opsward_domain::context::CallContext;
 use opsward_domain::event::{Body, StreamKind};
 use opsward_domain::fault::{Code, Fault};
+use opsward_domain::incident::IncidentStatus;
 use opsward_domain::name::{Id, Tenant, Workspace};
 use opsward_domain::telemetry::ReplicaEvent;
 use opsward_domain::time::Window;
@@ -41,6 +42,9 @@ impl Lifecycles {
         list.filter(|event| window.contains(event.at_ms)).cloned().collect()
     }
 }
+
+/// How long after an incident was handed to people the end of its alerts is still recorded in it.
+const CLEARED_LATE_MS: i64 = 24 * 60 * 60 * 1000;
 
 /// Where an accepted alert went.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
@@ -87,7 +91,8 @@ impl Engine {
         Ok(Accepted { incident: id, opened: true })
     }
 
-    /// Records that an alert's condition ended.
+    /// Records that an alert's condition ended, also in incidents that were handed to people a while ago:
+    /// what became of them is worth knowing.
     pub async fn clear(
         self: &Arc<Self>,
         cx: &CallContext,
@@ -95,8 +100,12 @@ impl Engine {
         fingerprint: &str,
     ) -> Result<(), Fault> {
         self.setup.may_govern(cx, Some(workspace), "raise_alert").await?;
-        for incident in self.views.open_incidents(cx.tenant(), workspace) {
-            if incident.fingerprints.contains(fingerprint) {
+        let now_ms = self.parts.clock.now_ms();
+        for incident in self.views.incidents(cx.tenant()).into_iter().filter(|line| line.workspace == *workspace) {
+            let handed = incident.status == IncidentStatus::Escalated
+                && !incident.cleared.contains(fingerprint)
+                && now_ms - incident.last_at_ms <= CLEARED_LATE_MS;
+            if incident.fingerprints.contains(fingerprint) && (!incident.status.ended() || handed) {
                 let name = stream(cx, StreamKind::Incident, &incident.id);
                 self.append(cx, &name, vec![Body::AlertCleared { fingerprint: fingerprint.to_owned() }]).await?;
             }

@@ -2,7 +2,9 @@
 //! judgement of its own.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
+use async_trait::async_trait;
 use opsward_domain::cause::{Claim, Diagnosis};
 use opsward_domain::context::CallContext;
 use opsward_domain::event::CheckVerdict;
@@ -14,10 +16,14 @@ use opsward_domain::telemetry::SeriesQuery;
 use opsward_domain::time::Window;
 use opsward_ports::provider::{observe_volumes, observe_workloads};
 use opsward_ports::series::SeriesStore;
+use serde_json::Value;
 
+use crate::changes::Changes;
 use crate::diagnosis::gather::{Known, Limits, Stores, gather};
 use crate::diagnosis::{After, SeriesByMetric, check, diagnose};
-use crate::facade::Engine;
+use crate::incidents::Lifecycles;
+use crate::observe::{Glance, Looked};
+use crate::parts::Parts;
 use crate::state::RunState;
 
 /// The metrics that objectives and goals are measured by.
@@ -29,82 +35,111 @@ pub(crate) const REQUEST_METRICS: [&str; 4] = [
 ];
 
 /// What one look brought.
-pub(crate) struct Investigation {
-    /// Evidence with the time it took.
-    pub(crate) evidence: Vec<(Evidence, u64)>,
+#[derive(Debug, Clone, PartialEq)]
+pub struct Investigation {
+    /// Evidence, each with the time that its own fetch took in milliseconds.
+    pub evidence: Vec<(Evidence, u64)>,
     /// What could not be looked at, with why.
-    pub(crate) missing: Vec<(String, String)>,
+    pub missing: Vec<(String, String)>,
     /// The finding.
-    pub(crate) diagnosis: Diagnosis,
-}
-
-/// Looks at a workspace for a run.
-pub(crate) async fn investigate(
-    engine: &Engine,
-    cx: &CallContext,
-    workspace: &Workspace,
-    state: &RunState,
-) -> Investigation {
-    let limits = Limits::default();
-    let now_ms = engine.parts.clock.now_ms();
-    let known = Known {
-        workspace: workspace.clone(),
-        now_ms,
-        alert: state.alerts.first().cloned(),
-        changes: engine.changes.list(cx.tenant(), workspace, Window::before(now_ms + 1, limits.changes_ms)),
-        events: engine.lifecycles.list(cx.tenant(), workspace, Window::before(now_ms + 1, limits.window_ms)),
-        tried: state.tried.clone(),
-        first_evidence: u32::try_from(state.evidence.len()).unwrap_or(u32::MAX).saturating_add(1),
-    };
-    let stores = Stores {
-        provider: engine.parts.provider.as_ref(),
-        logs: engine.parts.logs.as_ref(),
-        series: engine.parts.series.as_ref(),
-    };
-    let gathered = gather(cx, stores, known, &limits).await;
-    let slowest = gathered.timings.iter().map(|timing| timing.took_us).max().unwrap_or(0) / 1000;
-    let diagnosis = diagnose(&gathered.picture);
-    Investigation {
-        evidence: gathered.evidence.into_iter().map(|evidence| (evidence, slowest)).collect(),
-        missing: diagnosis.blind_spots.iter().map(|spot| (spot.clone(), "not available".to_owned())).collect(),
-        diagnosis,
-    }
+    pub diagnosis: Diagnosis,
 }
 
 /// What a goal check saw.
-pub(crate) struct Measured {
+#[derive(Debug, Clone, PartialEq)]
+pub struct Measured {
     /// The verdict.
-    pub(crate) verdict: CheckVerdict,
+    pub verdict: CheckVerdict,
     /// Sentences for it.
-    pub(crate) claims: Vec<Claim>,
+    pub claims: Vec<Claim>,
 }
 
-/// Measures a goal once.
-pub(crate) async fn measure(
-    engine: &Engine,
-    cx: &CallContext,
-    workspace: &Workspace,
-    goal: &Goal,
-    before: Window,
-    after: Window,
-) -> Result<Measured, Fault> {
-    let parts = &engine.parts;
-    let whole = Window { from_ms: before.from_ms, to_ms: after.to_ms };
-    let series = request_series(parts.series.as_ref(), cx, workspace, &goal.workload, whole).await?;
-    let workloads = observe_workloads(parts.provider.as_ref(), cx, workspace).await?;
-    let volumes = observe_volumes(parts.provider.as_ref(), cx, workspace).await?;
-    let events = engine.lifecycles.list(cx.tenant(), workspace, whole);
-    let view = After {
-        before,
-        after,
-        series: &series,
-        status: workloads.iter().find(|status| status.name == goal.workload),
-        volumes: &volumes,
-        events: &events,
-        evidence: &[],
-    };
-    let (verdict, claims) = check(goal, &view);
-    Ok(Measured { verdict, claims })
+/// What a run sees of the world. One implementation asks the stores, the other answers from a recording.
+/// Asked after the gate agreed; never changes anything.
+#[async_trait]
+pub trait Senses: Send + Sync {
+    /// Looks at a workspace for a run and says what is wrong.
+    async fn investigate(&self, cx: &CallContext, workspace: &Workspace, state: &RunState) -> Investigation;
+
+    /// Measures a goal once.
+    async fn measure(
+        &self,
+        cx: &CallContext,
+        workspace: &Workspace,
+        goal: &Goal,
+        before: Window,
+        after: Window,
+    ) -> Result<Measured, Fault>;
+
+    /// Answers one observation by name, see [`crate::observe::OBSERVATIONS`].
+    async fn look(&self, cx: &CallContext, workspace: &Workspace, name: &str, args: &Value) -> Result<Looked, Fault>;
+}
+
+/// The senses of a running service: its stores.
+pub(crate) struct Live {
+    pub(crate) parts: Parts,
+    pub(crate) changes: Arc<Changes>,
+    pub(crate) lifecycles: Arc<Lifecycles>,
+}
+
+#[async_trait]
+impl Senses for Live {
+    async fn investigate(&self, cx: &CallContext, workspace: &Workspace, state: &RunState) -> Investigation {
+        let limits = Limits::default();
+        let now_ms = self.parts.clock.now_ms();
+        let known = Known {
+            workspace: workspace.clone(),
+            now_ms,
+            alert: state.alerts.first().cloned(),
+            changes: self.changes.list(cx.tenant(), workspace, Window::before(now_ms + 1, limits.changes_ms)),
+            events: self.lifecycles.list(cx.tenant(), workspace, Window::before(now_ms + 1, limits.window_ms)),
+            tried: state.tried.clone(),
+            first_evidence: state.next_evidence(),
+        };
+        let stores = Stores {
+            provider: self.parts.provider.as_ref(),
+            logs: self.parts.logs.as_ref(),
+            series: self.parts.series.as_ref(),
+        };
+        let gathered = gather(cx, stores, known, &limits).await;
+        let diagnosis = diagnose(&gathered.picture);
+        Investigation {
+            evidence: gathered.evidence.into_iter().map(|(evidence, took_us)| (evidence, took_us / 1000)).collect(),
+            missing: diagnosis.blind_spots.iter().map(|spot| (spot.clone(), "not available".to_owned())).collect(),
+            diagnosis,
+        }
+    }
+
+    async fn measure(
+        &self,
+        cx: &CallContext,
+        workspace: &Workspace,
+        goal: &Goal,
+        before: Window,
+        after: Window,
+    ) -> Result<Measured, Fault> {
+        let parts = &self.parts;
+        let whole = Window { from_ms: before.from_ms, to_ms: after.to_ms };
+        let series = request_series(parts.series.as_ref(), cx, workspace, &goal.workload, whole).await?;
+        let workloads = observe_workloads(parts.provider.as_ref(), cx, workspace).await?;
+        let volumes = observe_volumes(parts.provider.as_ref(), cx, workspace).await?;
+        let events = self.lifecycles.list(cx.tenant(), workspace, whole);
+        let view = After {
+            before,
+            after,
+            series: &series,
+            status: workloads.iter().find(|status| status.name == goal.workload),
+            volumes: &volumes,
+            events: &events,
+            evidence: &[],
+        };
+        let (verdict, claims) = check(goal, &view);
+        Ok(Measured { verdict, claims })
+    }
+
+    async fn look(&self, cx: &CallContext, workspace: &Workspace, name: &str, args: &Value) -> Result<Looked, Fault> {
+        Glance { parts: &self.parts, changes: &self.changes, cx, workspace }.look(name, args).await
+    }
 }
 
 /// The request metrics of one workload.

@@ -12,12 +12,14 @@ use opsward_domain::telemetry::{Level, LogQuery, SeriesQuery};
 use opsward_domain::time::Window;
 use opsward_ports::provider::{Observation, Query};
 use opsward_ports::runner::{Observer, Reply};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use tokio::sync::Mutex;
 
 use crate::changes::Changes;
 use crate::facade::Setup;
+use crate::investigate::Senses;
+use crate::looks::{Answer, Looks, Seen};
 use crate::parts::Parts;
 
 /// The observation functions, each with the word policies know it by.
@@ -58,7 +60,7 @@ struct Arguments {
 }
 
 /// A look's result.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Looked {
     /// What was seen.
     pub value: Value,
@@ -68,31 +70,36 @@ pub struct Looked {
 
 /// Looks on behalf of one run.
 pub struct Looking {
-    parts: Parts,
     setup: Arc<Setup>,
-    changes: Arc<Changes>,
+    senses: Arc<dyn Senses>,
     cx: CallContext,
     workspace: Workspace,
     allowed: Vec<String>,
     mark: Mutex<Label>,
+    looks: Looks,
 }
 
 impl Looking {
     /// Looks as `cx` in `workspace`, only at what `allowed` names.
     pub fn new(
-        parts: Parts,
         setup: Arc<Setup>,
-        changes: Arc<Changes>,
+        senses: Arc<dyn Senses>,
         cx: CallContext,
         workspace: Workspace,
         allowed: Vec<String>,
     ) -> Self {
-        Self { parts, setup, changes, cx, workspace, allowed, mark: Mutex::new(Label::of(Integrity::Typed)) }
+        let mark = Mutex::new(Label::of(Integrity::Typed));
+        Self { setup, senses, cx, workspace, allowed, mark, looks: Looks::default() }
     }
 
     /// Everything seen so far, joined.
     pub async fn mark(&self) -> Label {
         self.mark.lock().await.clone()
+    }
+
+    /// Takes what was seen so far, with the answers.
+    pub(crate) fn seen(&self) -> Vec<Seen> {
+        self.looks.take()
     }
 
     /// Looks once.
@@ -102,14 +109,35 @@ impl Looking {
             return Err(Fault::denied(format!("this tool may not look at {name:?}")));
         };
         self.setup.may_observe(&self.cx, Some(&self.workspace), word).await?;
-        let args: Arguments = match args {
-            Value::Null => Arguments::default(),
-            other => serde_json::from_value(other)
-                .map_err(|error| Fault::invalid(format!("arguments of {name}: {error}")))?,
+        let found = self.senses.look(&self.cx, &self.workspace, name, &args).await;
+        let answer = match &found {
+            Ok(looked) => Answer::Saw(looked.clone()),
+            Err(fault) => Answer::Failed(fault.clone()),
         };
-        let looked = self.dispatch(name, &args).await?;
+        self.looks.push(name, args, answer);
+        let looked = found?;
         self.mark.lock().await.join(&looked.label);
         Ok(looked)
+    }
+}
+
+/// One look at the stores, already allowed.
+pub(crate) struct Glance<'a> {
+    pub(crate) parts: &'a Parts,
+    pub(crate) changes: &'a Changes,
+    pub(crate) cx: &'a CallContext,
+    pub(crate) workspace: &'a Workspace,
+}
+
+impl Glance<'_> {
+    /// Answers one observation by name.
+    pub(crate) async fn look(&self, name: &str, args: &Value) -> Result<Looked, Fault> {
+        let args: Arguments = match args {
+            Value::Null => Arguments::default(),
+            other => serde_json::from_value(other.clone())
+                .map_err(|error| Fault::invalid(format!("arguments of {name}: {error}")))?,
+        };
+        self.dispatch(name, &args).await
     }
 
     async fn dispatch(&self, name: &str, args: &Arguments) -> Result<Looked, Fault> {
@@ -121,23 +149,23 @@ impl Looking {
             "backups" => self.state(Query::Backups { workspace }).await,
             "changes" => {
                 let window = self.window(args);
-                let list = self.changes.list(self.cx.tenant(), &self.workspace, window);
+                let list = self.changes.list(self.cx.tenant(), self.workspace, window);
                 Ok(Looked { value: json!(list), label: Label::of(Integrity::Typed) })
             }
             "logs" => {
-                let hits = self.parts.logs.search(&self.cx, &self.log_query(args)).await?;
+                let hits = self.parts.logs.search(self.cx, &self.log_query(args)).await?;
                 let lines: Vec<Value> = hits.iter().map(|hit| json!(hit.line)).collect();
                 let label = self.lines_label(hits.iter().map(|hit| &hit.line.workload));
                 Ok(Looked { value: json!(lines), label })
             }
             "log_templates" => {
-                let counts = self.parts.logs.templates(&self.cx, &self.log_query(args)).await?;
+                let counts = self.parts.logs.templates(self.cx, &self.log_query(args)).await?;
                 let label = self.lines_label(counts.iter().map(|count| &count.workload));
                 Ok(Looked { value: json!(counts), label })
             }
             "metrics" => self.metrics(args).await,
             "metric_names" => {
-                let names = self.parts.series.names(&self.cx, &self.workspace).await?;
+                let names = self.parts.series.names(self.cx, self.workspace).await?;
                 Ok(Looked { value: json!(names), label: Label::of(Integrity::Typed) })
             }
             "output" => self.output(args).await,
@@ -146,7 +174,7 @@ impl Looking {
     }
 
     async fn state(&self, query: Query) -> Result<Looked, Fault> {
-        let value = match self.parts.provider.observe(&self.cx, &query).await? {
+        let value = match self.parts.provider.observe(self.cx, &query).await? {
             Observation::Workloads(mut list) => {
                 // File bodies and old specs say nothing that a digest and a number do not.
                 list.iter_mut().for_each(|workload| {
@@ -202,7 +230,7 @@ impl Looking {
             labels: std::collections::BTreeMap::new(),
             window: self.window(args),
         };
-        let mut series = self.parts.series.range(&self.cx, &query).await?;
+        let mut series = self.parts.series.range(self.cx, &query).await?;
         for one in &mut series {
             let every = one.points.len().div_ceil(POINTS_SHOWN_MAX).max(1);
             one.points = one.points.iter().copied().step_by(every).collect();
@@ -211,7 +239,7 @@ impl Looking {
     }
 
     async fn output(&self, args: &Arguments) -> Result<Looked, Fault> {
-        let bytes = self.parts.journal.get_blob(&self.cx, &args.digest).await.map_err(crate::parts::journal_fault)?;
+        let bytes = self.parts.journal.get_blob(self.cx, &args.digest).await.map_err(crate::parts::journal_fault)?;
         let bytes = bytes.ok_or_else(|| Fault::not_found("there is no kept output with that digest"))?;
         let text = String::from_utf8_lossy(&bytes);
         let limit = args.limit.unwrap_or(20).clamp(1, OUTPUT_LINES_MAX);

@@ -9,7 +9,7 @@ use opsward_domain::context::CallContext;
 use opsward_domain::fault::Fault;
 use opsward_domain::name::{Id, Workspace};
 use opsward_domain::plan::{Blast, Goal, PLAN_STEPS_MAX, Plan, Step, diff};
-use opsward_domain::resource::{Resource, ResourceState, WorkloadStatus};
+use opsward_domain::resource::{ResourceState, WorkloadStatus};
 use opsward_ports::provider::{Provider, observe_resource, observe_workloads};
 
 /// Turns actions into a plan.
@@ -109,9 +109,4 @@ fn blast(action: &Action, before: &ResourceState, workloads: &[WorkloadStatus]) 
     };
     let percent = (u64::from(disturbed) * 100).checked_div(u64::from(all)).unwrap_or(0).min(100);
     Blast { objects: disturbed.saturating_add(1), replicas_percent: u8::try_from(percent).unwrap_or(100) }
-}
-
-/// The resources of a plan in order.
-pub fn resources(plan: &Plan) -> Vec<Resource> {
-    plan.steps.iter().map(Step::resource).collect()
 }

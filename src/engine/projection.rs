@@ -33,6 +33,9 @@ pub struct IncidentLine {
     pub last_at_ms: AtMs,
     /// Its alerts.
     pub fingerprints: BTreeSet<String>,
+    /// Those of them that ended.
+    #[serde(skip)]
+    pub cleared: BTreeSet<String>,
     /// How it ended.
     pub ended: Option<String>,
 }
@@ -194,6 +197,7 @@ impl Fold {
                 opened_at_ms: event.at_ms,
                 last_at_ms: event.at_ms,
                 fingerprints: BTreeSet::from([alert.fingerprint.clone()]),
+                cleared: BTreeSet::new(),
                 ended: None,
             };
             self.incidents.insert(event.stream.clone(), line);
@@ -213,6 +217,9 @@ impl Fold {
         match body {
             Body::AlertLinked { alert } => {
                 line.fingerprints.insert(alert.fingerprint.clone());
+            }
+            Body::AlertCleared { fingerprint } => {
+                line.cleared.insert(fingerprint.clone());
             }
             Body::IncidentResolved { reason, .. } => {
                 line.status = IncidentStatus::Resolved;
@@ -278,11 +285,16 @@ impl Fold {
         }
         match body {
             Body::TurnEnded { .. } => {
-                self.unfinished.remove(&event.stream);
+                // A plan that waits outlives the turn: its approval may lapse.
+                if self.approvals.values().all(|line| line.stream != event.stream) {
+                    self.unfinished.remove(&event.stream);
+                }
             }
             Body::PlanEnded { .. } if event.stream.kind == StreamKind::Command => {
                 self.unfinished.remove(&event.stream);
             }
+            // It may come long after the end, and starts nothing.
+            Body::AlertCleared { .. } => {}
             _ => {
                 self.unfinished.insert(event.stream.clone());
             }

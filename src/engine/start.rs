@@ -14,10 +14,12 @@ use crate::driver::Drivers;
 use crate::facade::{Engine, Setup};
 use crate::gate::Gate;
 use crate::incidents::Lifecycles;
+use crate::investigate::{Live, Senses};
 use crate::keeping::{Keeping, Retention};
 use crate::parts::{Parts, journal_fault, system_context};
 use crate::people::People;
 use crate::projection::Views;
+use crate::score::Scores;
 use crate::switches::{OutsideSwitch, Switches};
 use crate::toolbox::Toolbox;
 
@@ -42,6 +44,18 @@ const RETRY_MS: u64 = 1_000;
 impl Engine {
     /// Puts an engine together; nothing runs yet.
     pub async fn compose(parts: Parts, options: Options) -> Result<Arc<Self>, Fault> {
+        let (changes, lifecycles) = (Arc::new(Changes::default()), Arc::new(Lifecycles::default()));
+        let live = Live { parts: parts.clone(), changes: changes.clone(), lifecycles: lifecycles.clone() };
+        Self::assemble(parts, options, Arc::new(live), (changes, lifecycles)).await
+    }
+
+    /// The same with other senses than the stores, for replays.
+    pub(crate) async fn assemble(
+        parts: Parts,
+        options: Options,
+        senses: Arc<dyn Senses>,
+        (changes, lifecycles): (Arc<Changes>, Arc<Lifecycles>),
+    ) -> Result<Arc<Self>, Fault> {
         let people = Arc::new(People::load(parts.journal.clone(), parts.clock.clone(), parts.entropy.clone()).await?);
         let switches = Arc::new(
             Switches::load(parts.journal.clone(), parts.clock.clone(), options.observe_only, options.outside_switch)
@@ -53,10 +67,12 @@ impl Engine {
             parts,
             setup,
             toolbox: Arc::new(options.toolbox),
-            changes: Arc::new(Changes::default()),
-            lifecycles: Arc::new(Lifecycles::default()),
             keeping: Keeping::new(options.retention),
+            senses,
+            changes,
+            lifecycles,
             views: Arc::new(Views::default()),
+            scores: Arc::new(Scores::default()),
             drivers: Drivers::default(),
             prompts: Arc::new(options.prompts),
             intake: tokio::sync::Mutex::new(()),
@@ -76,6 +92,7 @@ impl Engine {
             for event in &events {
                 self.changes.apply(event);
                 self.views.apply(event);
+                self.scores.apply(event);
             }
             // A page may end early; only an empty one is the end.
             if events.is_empty() {

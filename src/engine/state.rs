@@ -45,6 +45,8 @@ pub enum Exchange {
         output: Labelled,
         /// Where the whole output is kept, if it was too large.
         digest: Option<String>,
+        /// The evidence that cites it, if it looked at anything.
+        evidence: Option<Id>,
     },
     /// Something happened that a model must know, in words made by code.
     Noted {
@@ -83,6 +85,8 @@ pub struct RunState {
     pub said: usize,
     /// Transcript.
     pub exchanges: Vec<Exchange>,
+    /// Calls that models ever made.
+    pub calls: usize,
     /// Calls that have not returned.
     pub open_calls: Vec<ToolCall>,
     /// Current or last turn.
@@ -117,7 +121,10 @@ pub struct RunState {
     pub fault: Option<Fault>,
     /// True once somebody cancelled the running turn.
     pub cancelled: bool,
-    /// Outputs by call input digest, so that an identical call is answered from here.
+    /// True while the end of a plan is still to be told: its turn ended before it did.
+    pub outcome_owed: bool,
+    /// Calls of this turn by input digest, so that an identical one is answered from here. Forgotten when a
+    /// plan ends: the world may have changed.
     pub ledger: BTreeMap<String, Id>,
 }
 
@@ -163,6 +170,7 @@ impl RunState {
             request: None,
             said: 0,
             exchanges: Vec::new(),
+            calls: 0,
             open_calls: Vec::new(),
             turn: None,
             evidence: Vec::new(),
@@ -180,6 +188,7 @@ impl RunState {
             ended: None,
             fault: None,
             cancelled: false,
+            outcome_owed: false,
             ledger: BTreeMap::new(),
         }
     }
@@ -206,6 +215,11 @@ impl RunState {
     /// The plan that has not ended.
     pub fn open_plan(&self) -> Option<&PlanState> {
         self.plans.iter().find(|plan| plan.end.is_none())
+    }
+
+    /// Number of the next evidence id: 1 gives `e1`, `e2`, ...
+    pub fn next_evidence(&self) -> u32 {
+        u32::try_from(self.evidence.len()).unwrap_or(u32::MAX).saturating_add(1)
     }
 
     /// A plan by identity.

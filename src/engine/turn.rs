@@ -74,7 +74,10 @@ pub struct Setting {
 /// Says what comes next.
 pub fn next(state: &RunState, setting: &Setting) -> Next {
     if let Some(plan) = state.open_plan() {
-        return next_of_plan(state, plan, setting);
+        return match next_of_plan(state, plan, setting) {
+            Next::WaitUntil(at_ms) => next_while_waiting(state, setting).unwrap_or(Next::WaitUntil(at_ms)),
+            other => other,
+        };
     }
     match state.stream.kind {
         StreamKind::Command => next_of_command(state),
@@ -180,10 +183,22 @@ pub fn remedy(state: &RunState) -> Option<(&opsward_domain::cause::Hypothesis, &
     best.remedies.iter().find(untried).map(|action| (best, action))
 }
 
+/// While a plan waits for people, its conversation goes on in turns of their own. The plan stays as it is.
+fn next_while_waiting(state: &RunState, setting: &Setting) -> Option<Next> {
+    if state.stream.kind != StreamKind::Conversation {
+        return None;
+    }
+    match state.open_turn() {
+        None => state.unanswered().then_some(Next::StartTurn),
+        Some(turn) if turn.plans < state.plans.len() => state.unanswered().then_some(Next::EndTurn(TurnEnd::Waiting)),
+        Some(_) => Some(next_of_conversation(state, setting)),
+    }
+}
+
 fn next_of_conversation(state: &RunState, setting: &Setting) -> Next {
     use crate::state::Exchange;
     let Some(turn) = state.open_turn() else {
-        return if state.unanswered() { Next::StartTurn } else { Next::Idle };
+        return if state.unanswered() || state.outcome_owed { Next::StartTurn } else { Next::Idle };
     };
     if state.cancelled {
         return Next::EndTurn(TurnEnd::Cancelled);
@@ -197,7 +212,8 @@ fn next_of_conversation(state: &RunState, setting: &Setting) -> Next {
     }
     let gave_up = turn.model_failures >= 2;
     if !setting.model || gave_up {
-        if state.plans.len() > turn.plans {
+        let ended = matches!(state.exchanges.last(), Some(Exchange::Noted { .. }));
+        if state.plans.len() > turn.plans || ended {
             return Next::Report;
         }
         return Next::AnswerPlainly;
@@ -225,6 +241,10 @@ fn next_of_plan(state: &RunState, plan: &PlanState, setting: &Setting) -> Next {
         return Next::EndPlan(id, PlanEnd::Refused, "observe-only: nothing is changed".into());
     }
     if !plan.touched() && plan.steps.iter().all(|step| matches!(step, StepState::Waiting)) {
+        // A cancelled turn takes its own plan with it, never one that waits from an earlier turn.
+        if state.cancelled && state.open_turn().is_some_and(|turn| turn.plans < state.plans.len()) {
+            return Next::EndPlan(id, PlanEnd::Refused, "cancelled before it began".into());
+        }
         match &decision.verdict {
             Verdict::Deny => return Next::EndPlan(id, PlanEnd::Refused, decision.reason.clone()),
             Verdict::Ask { approvers } => {
@@ -233,9 +253,6 @@ fn next_of_plan(state: &RunState, plan: &PlanState, setting: &Setting) -> Next {
                 }
             }
             Verdict::Allow => {}
-        }
-        if state.cancelled {
-            return Next::EndPlan(id, PlanEnd::Refused, "cancelled before it began".into());
         }
     }
     next_of_steps(plan)

@@ -56,18 +56,8 @@ pub fn commands() -> Vec<Command> {
                     .arg(text("workload", "whose lines they are, unless each says so as JSON"))
                     .arg(workspace()),
             ),
-        Command::new("incident")
-            .about("Incidents")
-            .subcommand_required(true)
-            .subcommand(Command::new("list").about("List incidents, newest first"))
-            .subcommand(
-                Command::new("show").about("Show an incident with its plans").arg(word("id", "the incident's id")),
-            )
-            .subcommand(
-                Command::new("report")
-                    .about("Print an incident's report with timeline and evidence")
-                    .arg(word("id", "the incident's id")),
-            ),
+        incident(),
+        score(),
         Command::new("workspace")
             .about("Workspaces")
             .subcommand_required(true)
@@ -97,6 +87,38 @@ fn tool() -> Command {
                 .arg(word("name", "the tool's name"))
                 .arg(Arg::new("input").default_value("{}").help("its input as JSON"))
                 .arg(workspace()),
+        )
+}
+
+/// How withheld plans compare with what people did.
+fn score() -> Command {
+    Command::new("score")
+        .about("Compare plans that observe-only withheld with what people did")
+        .after_help(
+            "agreed: same action, target and arguments within an hour; differed: something else to the same target; \
+             elsewhere: other targets only; unneeded: nobody acted and it went away; missed: nobody acted and it stayed; \
+             unknown: nobody acted and nothing was measured; open: the hour is not over.",
+        )
+        .arg(
+            Arg::new("since")
+                .long("since")
+                .value_name("DAYS")
+                .value_parser(clap::value_parser!(i64).range(1..=3650))
+                .help("only plans of the last so many days"),
+        )
+        .arg(workspace().help("only this workspace"))
+}
+
+fn incident() -> Command {
+    Command::new("incident")
+        .about("Incidents")
+        .subcommand_required(true)
+        .subcommand(Command::new("list").about("List incidents, newest first"))
+        .subcommand(Command::new("show").about("Show an incident with its plans").arg(word("id", "the incident's id")))
+        .subcommand(
+            Command::new("report")
+                .about("Print an incident's report with timeline and evidence")
+                .arg(word("id", "the incident's id")),
         )
 }
 

@@ -11,7 +11,10 @@ use crate::card::card;
 pub fn status(state: &RunState) -> &'static str {
     if let Some(plan) = state.open_plan() {
         let waits = plan.approval.as_ref().is_some_and(|a| matches!(a.status, ApprovalStatus::Open { .. }));
-        return if waits { "awaiting_approval" } else { "running" };
+        // While it waits, what was said since is answered in a turn of its own.
+        let talks = state.unanswered() || state.open_turn().is_some_and(|turn| turn.plans == state.plans.len());
+        let talks = talks && state.stream.kind == StreamKind::Conversation;
+        return if waits && !talks { "awaiting_approval" } else { "running" };
     }
     if state.stream.kind == StreamKind::Command {
         return match state.plans.last() {
@@ -27,6 +30,7 @@ pub fn status(state: &RunState) -> &'static str {
         return if incident == opsward_domain::incident::IncidentStatus::Resolved { "resolved" } else { "escalated" };
     }
     match state.turn.as_ref().map(|turn| turn.end) {
+        _ if state.outcome_owed => "running",
         Some(Some(opsward_domain::event::TurnEnd::Answered)) if !state.unanswered() => "answered",
         Some(Some(opsward_domain::event::TurnEnd::Cancelled)) if !state.unanswered() => "cancelled",
         Some(Some(_)) if !state.unanswered() => "failed",

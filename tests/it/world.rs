@@ -120,6 +120,8 @@ pub(crate) struct World {
     pub(crate) attested: bool,
     pub(crate) observe_only: bool,
     pub(crate) model: Option<Arc<dyn Model>>,
+    /// Runs handlers; without one, none runs.
+    pub(crate) runner: Option<Arc<dyn Runner>>,
 }
 
 /// A day.
@@ -146,6 +148,7 @@ impl World {
             attested: true,
             observe_only: false,
             model: None,
+            runner: None,
         }
     }
 
@@ -160,7 +163,7 @@ impl World {
             series: self.series.clone(),
             disk: self.disk.clone(),
             policy: Arc::new(CedarPolicy::defaults().unwrap()),
-            runner: Arc::new(Idle(self.attested)),
+            runner: self.runner.clone().unwrap_or_else(|| Arc::new(Idle(self.attested))),
             model: self.model.clone(),
             clock: self.clock.clone(),
             entropy: self.entropy.clone(),

@@ -23,7 +23,7 @@ use opsward_ports::logs::Logs;
 use opsward_ports::provider::{Provider, observe_volumes, observe_workloads};
 use opsward_ports::series::{POINTS_MAX, SeriesStore};
 
-use super::picture::{Citations, Picture, SeriesByMetric};
+use super::picture::{Citations, Picture, SeriesByMetric, Topic};
 
 /// What is fetched for every workload.
 pub const METRICS: [&str; 17] = [
@@ -105,27 +105,18 @@ pub struct Stores<'a> {
     pub series: &'a dyn SeriesStore,
 }
 
-/// How long one part of the look took, and how much it brought.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Timing {
-    /// What was fetched.
-    pub what: String,
-    /// Wall time in microseconds.
-    pub took_us: u64,
-    /// Rows, points or items.
-    pub items: usize,
-}
-
 /// Everything one look brought.
 #[derive(Debug, Clone)]
 pub struct Gathered {
     /// For [`super::diagnose`].
     pub picture: Picture,
-    /// What the picture's citations point at, in order of id.
-    pub evidence: Vec<Evidence>,
-    /// In the order of the parts.
-    pub timings: Vec<Timing>,
+    /// What the picture's citations point at, in order of id, each with the time of its own fetch in
+    /// microseconds; what was known already took none.
+    pub evidence: Vec<(Evidence, u64)>,
 }
+
+/// How long the fetch behind each topic took, in microseconds.
+type Took = BTreeMap<Topic, u64>;
 
 struct Look<'a> {
     cx: &'a CallContext,
@@ -142,18 +133,19 @@ struct Part<T> {
 }
 
 impl<T> Part<T> {
-    /// The value or nothing, with a timing and, on failure, a blind spot.
-    fn take(self, items: impl Fn(&T) -> usize, timings: &mut Vec<Timing>, blind: &mut Vec<String>) -> Option<T> {
-        let took_us = u64::try_from(self.took.as_micros()).unwrap_or(u64::MAX);
-        let found = match self.value {
+    fn took_us(&self) -> u64 {
+        u64::try_from(self.took.as_micros()).unwrap_or(u64::MAX)
+    }
+
+    /// The value, or nothing and a blind spot.
+    fn take(self, blind: &mut Vec<String>) -> Option<T> {
+        match self.value {
             Ok(value) => Some(value),
             Err(fault) => {
                 blind.push(format!("{}: {fault}", self.what));
                 None
             }
-        };
-        timings.push(Timing { what: self.what, took_us, items: found.as_ref().map_or(0, items) });
-        found
+        }
     }
 }
 
@@ -226,7 +218,7 @@ impl Look<'_> {
     async fn metrics(
         &self,
         workloads: &[WorkloadStatus],
-        timings: &mut Vec<Timing>,
+        took: &mut Took,
         blind: &mut Vec<String>,
     ) -> BTreeMap<Workload, SeriesByMetric> {
         let named = self.known.alert.as_ref().and_then(|alert| alert.workload.as_ref());
@@ -239,7 +231,6 @@ impl Look<'_> {
             ));
             names.truncate(WORKLOADS_MAX);
         }
-        let started = Instant::now();
         let asked: Vec<(&Workload, &str)> =
             names.iter().flat_map(|name| METRICS.iter().map(move |metric| (*name, *metric))).collect();
         // Made before they are run: a closure inside the stream would hide from the compiler that they may
@@ -250,12 +241,14 @@ impl Look<'_> {
             .collect();
         let mut parts = stream::iter(fetches).buffered(self.limits.parallel.max(1));
         let mut found: BTreeMap<Workload, SeriesByMetric> = BTreeMap::new();
-        let (mut points, mut failed) = (0usize, BTreeMap::<String, usize>::new());
+        let mut failed = BTreeMap::<String, usize>::new();
         while let Some((name, metric, part)) = parts.next().await {
+            // A workload's metrics are fetched side by side: its slowest is its time.
+            let slowest = took.entry(Topic::Metrics(name.clone())).or_default();
+            *slowest = part.took_us().max(*slowest);
             match part.value {
                 Ok(series) => {
                     let count: usize = series.iter().map(|one| one.points.len()).sum();
-                    points = points.saturating_add(count);
                     if count >= POINTS_MAX {
                         blind.push(format!("{}: more than {POINTS_MAX} points, cut by the store", part.what));
                     }
@@ -267,8 +260,6 @@ impl Look<'_> {
             }
         }
         blind.extend(failed.into_iter().map(|(why, count)| format!("{count} metrics: {why}")));
-        let took_us = u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX);
-        timings.push(Timing { what: "metrics".to_owned(), took_us, items: points });
         found
     }
 }
@@ -287,7 +278,7 @@ fn by_volume(volumes: &[VolumeStatus], series: Vec<Series>) -> BTreeMap<Volume, 
 /// Looks at one workspace. Never fails: what could not be fetched is a blind spot of the picture.
 pub async fn gather(cx: &CallContext, stores: Stores<'_>, known: Known, limits: &Limits) -> Gathered {
     let look = Look { cx, stores, known: &known, limits };
-    let (mut timings, mut blind) = (Vec::new(), Vec::new());
+    let mut blind = Vec::new();
     let (baseline, incident) = look.log_windows();
     let (workloads, volumes, before, now, used) = futures::join!(
         look.part("workloads", observe_workloads(stores.provider, cx, &known.workspace)),
@@ -296,12 +287,16 @@ pub async fn gather(cx: &CallContext, stores: Stores<'_>, known: Known, limits: 
         look.templates("log templates since", incident),
         look.metric(None, VOLUME_METRIC),
     );
-    let workloads = workloads.take(Vec::len, &mut timings, &mut blind).unwrap_or_default();
-    let volumes = volumes.take(Vec::len, &mut timings, &mut blind).unwrap_or_default();
-    let templates_before = before.take(Vec::len, &mut timings, &mut blind).unwrap_or_default();
-    let templates_now = now.take(Vec::len, &mut timings, &mut blind).unwrap_or_default();
-    let used = used.take(Vec::len, &mut timings, &mut blind).unwrap_or_default();
-    let series = look.metrics(&workloads, &mut timings, &mut blind).await;
+    let logs_us = before.took_us().max(now.took_us());
+    let mut took =
+        Took::from([(Topic::State, workloads.took_us()), (Topic::Volumes, volumes.took_us().max(used.took_us()))]);
+    let workloads = workloads.take(&mut blind).unwrap_or_default();
+    let volumes = volumes.take(&mut blind).unwrap_or_default();
+    let templates_before = before.take(&mut blind).unwrap_or_default();
+    let templates_now = now.take(&mut blind).unwrap_or_default();
+    let used = used.take(&mut blind).unwrap_or_default();
+    let series = look.metrics(&workloads, &mut took, &mut blind).await;
+    took.extend(workloads.iter().map(|status| (Topic::Logs(status.name.clone()), logs_us)));
     blind.truncate(BLIND_SPOTS_MAX);
     let window = look.window();
     let changes_from = known.now_ms.saturating_sub(limits.changes_ms);
@@ -329,8 +324,8 @@ pub async fn gather(cx: &CallContext, stores: Stores<'_>, known: Known, limits: 
         citations: Citations::default(),
         blind_spots: blind,
     };
-    let evidence = evidence::collect(&mut picture, first_evidence);
-    Gathered { picture, evidence, timings }
+    let evidence = evidence::collect(&mut picture, first_evidence, &took);
+    Gathered { picture, evidence }
 }
 
 #[cfg(test)]

@@ -10,7 +10,7 @@ use crate::turn::Next;
 
 impl Engine {
     /// Does `what` and returns what happened. An error means: try again later.
-    pub(super) async fn perform(&self, state: &RunState, what: Next) -> Result<Vec<Body>, Fault> {
+    pub(crate) async fn perform(&self, state: &RunState, what: Next) -> Result<Vec<Body>, Fault> {
         let cx = match self.run_context(state) {
             Ok(cx) => cx,
             Err(fault) => return Ok(self.asker_is_gone(state, fault)),
@@ -66,7 +66,7 @@ impl Engine {
         let started = self.parts.clock.now_ms();
         let system = system_context(cx.tenant())?.within(state.stream.id.clone());
         self.setup.may_observe(cx, Some(&workspace), "state").await?;
-        let seen = crate::investigate::investigate(self, &system, &workspace, state).await;
+        let seen = self.senses.investigate(&system, &workspace, state).await;
         let mut bodies = Vec::new();
         for (evidence, took_ms) in seen.evidence {
             bodies.push(Body::EvidenceGathered { evidence: Box::new(evidence), took_ms });

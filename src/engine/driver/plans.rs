@@ -1,5 +1,7 @@
 //! Plans from proposal to end: make, decide, ask people, step, take back, measure, close.
 
+use std::sync::Arc;
+
 use opsward_domain::action::Action;
 use opsward_domain::approval::{APPROVAL_OPEN_MS, ApprovalRequest, binding};
 use opsward_domain::context::CallContext;
@@ -12,6 +14,8 @@ use opsward_domain::time::Window;
 
 use crate::executor::{Became, step_key};
 use crate::facade::{Engine, creates};
+use crate::looks::{self, Looks, Watched};
+use crate::planner::Planner;
 use crate::state::{PlanState, RunState, StepState};
 
 /// A goal's windows: the condition must be gone in each, under traffic.
@@ -35,21 +39,21 @@ impl Engine {
         actions: Vec<Action>,
         reason: String,
         goal: Option<Goal>,
-    ) -> Result<Body, Fault> {
+    ) -> Result<Vec<Body>, Fault> {
         let id = Id::parse(&format!("p{}", state.plans.len() + 1))?;
         let creating = actions.iter().any(|action| matches!(action, Action::CreateWorkspace(_)));
         let setting = self.setup.setting(cx, Some(workspace), creating).await?;
+        let looks = Arc::new(Looks::default());
+        let planner = Planner::new(Arc::new(Watched::new(self.parts.provider.clone(), looks.clone())));
         let plan = if setting.workspace_is_ours {
-            self.planner().plan(cx, id, workspace, actions, reason, goal).await?
+            planner.plan(cx, id, workspace, actions, reason, goal).await?
         } else {
-            self.planner().bare(id, workspace, actions, reason)
+            planner.bare(id, workspace, actions, reason)
         };
+        let looked = looks::keep(self.parts.journal.as_ref(), cx, None, looks.take()).await?;
         let digest = plan.digest();
-        Ok(Body::PlanProposed { plan: Box::new(plan), digest, influence: state.label.clone() })
-    }
-
-    fn planner(&self) -> crate::planner::Planner {
-        crate::planner::Planner::new(self.parts.provider.clone())
+        let proposed = Body::PlanProposed { plan: Box::new(plan), digest, influence: state.label.clone() };
+        Ok(looked.into_iter().chain([proposed]).collect())
     }
 
     fn executor(&self) -> crate::executor::Executor {
@@ -61,7 +65,7 @@ impl Engine {
             return Ok(Vec::new());
         };
         match self.propose(cx, state, workspace, vec![action.clone()], reason.clone(), None).await {
-            Ok(body) => Ok(vec![body]),
+            Ok(bodies) => Ok(bodies),
             Err(fault) => Ok(vec![Body::FaultRaised { fault }]),
         }
     }
@@ -74,7 +78,7 @@ impl Engine {
         let reason = format!("{}: {why}", hypothesis.id);
         let goal = self.goal(state);
         match self.propose(cx, state, workspace, vec![action.clone()], reason, goal).await {
-            Ok(body) => Ok(vec![body]),
+            Ok(bodies) => Ok(bodies),
             Err(fault) => {
                 let reason = format!("the remedy could not be planned: {fault}");
                 Ok(vec![Body::FaultRaised { fault }, Body::IncidentEscalated { reason }])
@@ -273,7 +277,7 @@ impl Engine {
             let now_ms = self.parts.clock.now_ms();
             let before = Window { from_ms: plan.proposed_at_ms - GOAL_BEFORE_MS, to_ms: plan.proposed_at_ms };
             let after = Window { from_ms: acted, to_ms: now_ms };
-            let seen = crate::investigate::measure(self, cx, &plan.plan.workspace, goal, before, after).await?;
+            let seen = self.senses.measure(cx, &plan.plan.workspace, goal, before, after).await?;
             let settled = matches!(seen.verdict, CheckVerdict::Better) || now_ms >= deadline;
             if settled || state.cancelled {
                 return Ok(vec![Body::GoalChecked {

@@ -1,7 +1,7 @@
 //! The decision trail of one run, for `audit explain`: who asked, what was proposed, which policy said
 //! what, who approved, what happened. A fold; adds nothing of its own.
 
-use opsward_domain::event::{Body, Event};
+use opsward_domain::event::{Body, Event, Look};
 use serde::Serialize;
 
 /// One line of the trail.
@@ -55,6 +55,7 @@ pub fn words(body: &Body) -> String {
         Body::ModelReplied { model, calls, .. } => format!("model {model} replied with {} calls", calls.len()),
         Body::ModelFailed { model, fault } => format!("model {model} failed: {fault}"),
         Body::ToolCalled { call, .. } => format!("tool {} called", call.tool),
+        Body::Looked { looks, .. } => looked(looks),
         Body::ToolReturned { took_ms, .. } => format!("tool returned ({took_ms} ms)"),
         Body::ToolFailed { fault, .. } => format!("tool refused: {fault}"),
         Body::PlanProposed { plan, digest, influence } => format!(
@@ -111,6 +112,16 @@ fn diagnosed(diagnosis: &opsward_domain::cause::Diagnosis) -> String {
         ),
         None => format!("diagnosed: {:?}", diagnosis.verdict).to_lowercase(),
     }
+}
+
+const LOOKS_SHOWN_MAX: usize = 6;
+
+fn looked(looks: &[Look]) -> String {
+    let mut names: Vec<&str> = looks.iter().map(|look| look.what.as_str()).collect();
+    names.dedup();
+    let more = if names.len() > LOOKS_SHOWN_MAX { " and more" } else { "" };
+    names.truncate(LOOKS_SHOWN_MAX);
+    format!("looked at {}{more}", names.join(", "))
 }
 
 fn asked(request: &opsward_domain::approval::ApprovalRequest) -> String {

@@ -2,7 +2,7 @@
 
 use opsward_domain::approval::ApprovalStatus;
 use opsward_domain::canonical::digest;
-use opsward_domain::event::{Body, CheckVerdict, Event, PlanEnd};
+use opsward_domain::event::{Body, CheckVerdict, Event, PlanEnd, TurnEnd};
 use opsward_domain::incident::IncidentStatus;
 use opsward_domain::label::{Integrity, Label, Source};
 
@@ -55,7 +55,8 @@ impl RunState {
                 self.alerts.push(alert.as_ref().clone());
             }
             Body::AlertCleared { fingerprint } => self.cleared.push(fingerprint.clone()),
-            Body::CancelRequested { .. } => self.cancelled = true,
+            // With no turn there is nothing to cancel.
+            Body::CancelRequested { .. } => self.cancelled = self.open_turn().is_some() || self.unanswered(),
             _ => {}
         }
     }
@@ -76,6 +77,8 @@ impl RunState {
                     answered: false,
                     end: None,
                 });
+                self.outcome_owed &= self.open_plan().is_some();
+                self.ledger.clear();
                 self.diagnosis_stale = true;
                 self.investigations = 0;
                 if let Some(status) = &mut self.incident
@@ -105,6 +108,8 @@ impl RunState {
                 if let Some(turn) = &mut self.turn {
                     turn.end = Some(*end);
                 }
+                self.outcome_owed |= *end == TurnEnd::Waiting;
+                self.cancelled = false;
                 self.open_calls.clear();
             }
             Body::FaultRaised { fault } => self.fault = Some(fault.clone()),
@@ -118,6 +123,7 @@ impl RunState {
                 self.label.join(&Label::from(Integrity::Operator, Source::Model));
                 self.exchanges.push(Exchange::Replied { text: text.clone(), calls: calls.clone() });
                 self.open_calls.extend(calls.iter().cloned());
+                self.calls += calls.len();
                 if let Some(turn) = &mut self.turn {
                     turn.model_calls += 1;
                     turn.model_failures = 0;
@@ -136,13 +142,16 @@ impl RunState {
                 }
                 self.ledger.insert(digest("call", &(&call.tool, &call.input, tool_digest)), call.id.clone());
             }
-            Body::ToolReturned { call, output, digest, .. } => {
+            // What was looked at counts even if the tool failed afterwards.
+            Body::Looked { label, .. } => self.label.join(label),
+            Body::ToolReturned { call, output, digest, evidence, .. } => {
                 self.label.join(&output.label);
                 self.open_calls.retain(|open| open.id != *call);
                 self.exchanges.push(Exchange::Returned {
                     call: call.clone(),
                     output: output.clone(),
                     digest: digest.clone(),
+                    evidence: evidence.clone(),
                 });
             }
             Body::ToolFailed { call, fault } => {
@@ -153,6 +162,7 @@ impl RunState {
                     call: call.clone(),
                     output: opsward_domain::label::Labelled::new(text, label),
                     digest: None,
+                    evidence: None,
                 });
             }
             _ => {}
@@ -217,6 +227,7 @@ impl RunState {
         let actions: Vec<_> = state.plan.steps.iter().map(|step| step.action.clone()).collect();
         self.exchanges.push(Exchange::Noted { text: format!("plan {plan} ended ({end:?}): {reason}").to_lowercase() });
         self.tried.extend(actions.into_iter().map(|action| (action, verdict)));
+        self.ledger.clear();
         self.diagnosis_stale = true;
         self.investigations = 0;
         self.move_incident(IncidentStatus::Investigating);

@@ -269,6 +269,54 @@ fn a_conversation_stays_inside_its_budgets() {
     assert_eq!(talk([begun, vec![cancelled]].concat(), true), Next::EndTurn(TurnEnd::Cancelled));
 }
 
+#[test]
+fn a_message_sent_while_a_plan_waits_is_answered_at_once() {
+    let workspace = Workspace::parse("shop").unwrap();
+    let said = || Body::MessageReceived { workspace: workspace.clone(), origin: Origin::Api, text: "why".into() };
+    let turn = |name: &str| Body::TurnStarted { turn: id(name) };
+    let ended = |name: &str, end| Body::TurnEnded { turn: id(name), end };
+    let answered = || Body::AnswerGiven { claims: Vec::new(), text: Labelled::new("so", label()) };
+    let talk = |bodies: &[Body]| next(&story(StreamKind::Conversation, bodies.to_vec()).0, &at(20_000, true));
+    let ask = decided(Verdict::Ask { approvers: ONE });
+    let mut told = vec![said(), turn("t1"), proposed(1, None), ask, asked()];
+    let waits = Next::WaitUntil(900_000);
+    assert_eq!(talk(&told), waits, "nobody said anything more");
+    for (body, then) in [
+        (said(), Next::EndTurn(TurnEnd::Waiting)),
+        (ended("t1", TurnEnd::Waiting), Next::StartTurn),
+        (turn("t2"), Next::AskModel { with_tools: true }),
+        (answered(), Next::EndTurn(TurnEnd::Answered)),
+        (ended("t2", TurnEnd::Answered), waits),
+        // Cancelling says nothing about a plan of an earlier turn.
+        (Body::CancelRequested { by: Subject::parse("ada").unwrap() }, Next::WaitUntil(900_000)),
+        (given(), Next::Step(id("p1"), 0)),
+        (started(0), Next::Step(id("p1"), 0)),
+    ] {
+        told.push(body);
+        assert_eq!(talk(&told), then, "after event {}", told.len());
+    }
+    told.push(succeeded(0));
+    assert!(matches!(talk(&told), Next::EndPlan(_, PlanEnd::Succeeded, _)));
+    told.push(Body::PlanEnded { plan: id("p1"), end: PlanEnd::Succeeded, reason: "r".into() });
+    assert_eq!(talk(&told), Next::StartTurn, "the plan's end is still owed");
+    told.push(turn("t3"));
+    // The cancelled turn is over; this one only tells how the plan ended.
+    assert_eq!(talk(&told), Next::AskModel { with_tools: true });
+    told.extend([answered(), ended("t3", TurnEnd::Answered)]);
+    assert_eq!(talk(&told), Next::Idle, "told once");
+}
+
+#[test]
+fn a_cancelled_turn_takes_its_waiting_plan_with_it() {
+    let workspace = Workspace::parse("shop").unwrap();
+    let said = Body::MessageReceived { workspace, origin: Origin::Api, text: "why".into() };
+    let ask = decided(Verdict::Ask { approvers: ONE });
+    let cancelled = Body::CancelRequested { by: Subject::parse("ada").unwrap() };
+    let told = vec![said, Body::TurnStarted { turn: id("t1") }, proposed(1, None), ask, asked(), cancelled];
+    let what = next(&story(StreamKind::Conversation, told).0, &at(20_000, true));
+    assert!(matches!(what, Next::EndPlan(_, PlanEnd::Refused, _)), "{what:?}");
+}
+
 proptest! {
     #[test]
     fn folding_in_two_parts_equals_folding_at_once(order in prop::collection::vec(0usize..10, 0..30), cut in 0usize..30) {

@@ -1,6 +1,7 @@
 //! The verbs. Each translates flags into one or two requests and the answer into lines.
 
 mod act;
+mod score;
 mod talk;
 
 use clap::ArgMatches;
@@ -19,6 +20,7 @@ pub(super) async fn run(client: &Client, name: &str, matches: &ArgMatches) -> Re
         "approvals" => approvals(client).await,
         "approve" => talk::approve(client, &text(matches, "id")).await,
         "refuse" => refuse(client, matches).await,
+        "score" => score::score(client, matches).await,
         "status" => status(client, matches).await,
         "switch" => switch(client, matches).await,
         "tool" | "action" | "log" | "incident" | "workspace" | "person" => {

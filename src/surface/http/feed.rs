@@ -67,7 +67,7 @@ async fn follow(mut socket: WebSocket, engine: Arc<Engine>, cx: CallContext, mut
         tokio::select! {
             changed = head.changed() => changed.map_err(|error| error.to_string())?,
             piece = pieces.recv() => {
-                if let Ok((stream, text)) = piece && stream.tenant == *cx.tenant() {
+                if let Ok((stream, text)) = piece && engine.may_see(&cx, &stream) {
                     send(&mut socket, json!({"piece": text, "stream": stream}).to_string()).await?;
                 }
             }

@@ -3,6 +3,8 @@
 use axum::Json;
 use axum::extract::{Path, Query, State};
 use axum::http::StatusCode;
+use axum::http::header::CONTENT_TYPE;
+use axum::response::IntoResponse;
 use opsward_domain::context::CallContext;
 use opsward_domain::event::{StreamKind, StreamName};
 use opsward_domain::fault::Fault;
@@ -85,10 +87,49 @@ pub(super) async fn run(
 ) -> Answer {
     let state = seen(&shared, &cx, &kind, &id).await?;
     if wait.wait_ms == 0 || view::settled(&state) {
-        return Ok(Json(view::run(&state)));
+        return Ok(Json(scored(&shared, &cx, &state).await?));
     }
     let state = shared.engine.settle(&cx, &state.stream, wait.wait_ms.min(WAIT_MS_MAX), view::settled).await?;
-    Ok(Json(view::run(&state)))
+    Ok(Json(scored(&shared, &cx, &state).await?))
+}
+
+/// A run with one line a withheld plan: how it compares with what people did.
+async fn scored(shared: &Shared, cx: &CallContext, state: &RunState) -> Result<Value, Fault> {
+    let mut run = view::run(state);
+    run["scores"] = json!(sentences(shared, cx, state).await?);
+    Ok(run)
+}
+
+async fn sentences(shared: &Shared, cx: &CallContext, state: &RunState) -> Result<Vec<String>, Fault> {
+    if !state.plans.iter().any(|plan| plan.withheld) {
+        return Ok(Vec::new());
+    }
+    let scores = shared.engine.scores(cx, state.opened_at_ms).await?;
+    let ours = scores.iter().filter(|score| score.run == state.stream.id && score.kind == state.stream.kind);
+    Ok(ours.map(opsward_engine::score::Score::sentence).collect())
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Since {
+    since_ms: i64,
+}
+
+pub(super) async fn score(State(shared): State<Shared>, Caller(cx): Caller, Query(since): Query<Since>) -> Answer {
+    let scores = shared.engine.scores(&cx, since.since_ms).await?;
+    let counts: serde_json::Map<String, Value> = opsward_engine::score::count(&scores)
+        .into_iter()
+        .map(|(verdict, count)| (verdict.word().to_owned(), json!(count)))
+        .collect();
+    let lines: Vec<Value> = scores
+        .iter()
+        .map(|score| {
+            let mut line = json!(score);
+            line["text"] = json!(score.sentence());
+            line
+        })
+        .collect();
+    Ok(Json(json!({"counts": counts, "scores": lines})))
 }
 
 pub(super) async fn trail(
@@ -98,6 +139,17 @@ pub(super) async fn trail(
 ) -> Answer {
     let state = seen(&shared, &cx, &kind, &id).await?;
     Ok(Json(json!(shared.engine.trail(&cx, &state.stream).await?)))
+}
+
+/// The run as a file for `opsward replay`.
+pub(super) async fn transcript(
+    State(shared): State<Shared>,
+    Caller(cx): Caller,
+    Path((kind, id)): Path<(String, String)>,
+) -> Result<impl IntoResponse, Problem> {
+    let state = seen(&shared, &cx, &kind, &id).await?;
+    let text = shared.engine.record(&cx, &state.stream).await?.write()?;
+    Ok(([(CONTENT_TYPE, "application/json")], text))
 }
 
 pub(super) async fn cancel(
@@ -124,7 +176,8 @@ pub(super) async fn conversations(State(shared): State<Shared>, Caller(cx): Call
 }
 
 pub(super) async fn incident(State(shared): State<Shared>, Caller(cx): Caller, Path(id): Path<String>) -> Answer {
-    Ok(Json(view::run(&seen(&shared, &cx, "incident", &id).await?)))
+    let state = seen(&shared, &cx, "incident", &id).await?;
+    Ok(Json(scored(&shared, &cx, &state).await?))
 }
 
 pub(super) async fn report(State(shared): State<Shared>, Caller(cx): Caller, Path(id): Path<String>) -> Answer {
@@ -133,7 +186,7 @@ pub(super) async fn report(State(shared): State<Shared>, Caller(cx): Caller, Pat
     let trail = shared.engine.trail(&cx, &state.stream).await?;
     Ok(Json(json!({
         "incident": id, "status": view::status(&state), "claims": claims, "text": text.visible(),
-        "evidence": state.evidence, "timeline": trail,
+        "evidence": state.evidence, "timeline": trail, "scores": sentences(&shared, &cx, &state).await?,
     })))
 }
 

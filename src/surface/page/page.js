@@ -121,6 +121,7 @@ async function show() {
     nodes.push(all);
   }
   Object.values(plans).forEach((plan) => nodes.push(planCard(plan)));
+  for (const line of run.scores || []) nodes.push(make("div", "step", line));
   if (run.answer && !(run.messages || []).some((text) => text.text === run.answer)) nodes.push(make("div", "answer", run.answer));
   if (run.fault) nodes.push(make("div", "error", run.fault.message));
   nodes.push(make("div", "step", run.status.replaceAll("_", " ")));

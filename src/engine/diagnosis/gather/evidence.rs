@@ -12,6 +12,7 @@ use opsward_domain::time::Window;
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 
+use super::Took;
 use crate::diagnosis::picture::{Picture, SeriesByMetric, Topic};
 use crate::diagnosis::traffic::measure;
 use crate::diagnosis::words::{bytes, clock, percent, quoted};
@@ -21,9 +22,10 @@ const LINES_MAX: usize = 30;
 /// Windows that an excerpt of metrics shows, oldest first.
 const WINDOWS: i64 = 6;
 
-struct Shelf {
+struct Shelf<'a> {
     next: u32,
-    kept: Vec<Evidence>,
+    took: &'a Took,
+    kept: Vec<(Evidence, u64)>,
 }
 
 struct Piece {
@@ -49,12 +51,13 @@ fn cut(mut text: String) -> String {
     text
 }
 
-impl Shelf {
+impl Shelf<'_> {
     fn put(&mut self, picture: &mut Picture, piece: Piece) {
         let Ok(id) = Id::parse(&format!("e{}", self.next)) else { return };
         self.next = self.next.saturating_add(1);
+        let took_us = self.took.get(&piece.topic).copied().unwrap_or(0);
         picture.citations.put(piece.topic, id.clone());
-        self.kept.push(Evidence {
+        let evidence = Evidence {
             id,
             kind: piece.kind,
             title: piece.title,
@@ -63,7 +66,8 @@ impl Shelf {
             excerpt: Labelled::new(cut(piece.excerpt), piece.label),
             digest: piece.digest,
             at_ms: picture.now_ms,
-        });
+        };
+        self.kept.push((evidence, took_us));
     }
 }
 
@@ -238,7 +242,7 @@ fn logs(picture: &Picture, name: &Workload) -> Option<Piece> {
 }
 
 /// Makes the evidence of a picture and points its citations at it.
-pub(super) fn collect(picture: &mut Picture, first: u32) -> Vec<Evidence> {
+pub(super) fn collect(picture: &mut Picture, first: u32, took: &Took) -> Vec<(Evidence, u64)> {
     let mut pieces = Vec::new();
     if !picture.workloads.is_empty() {
         pieces.push(state(picture));
@@ -256,7 +260,7 @@ pub(super) fn collect(picture: &mut Picture, first: u32) -> Vec<Evidence> {
         pieces.extend(metrics(picture, &status.name));
         pieces.extend(logs(picture, &status.name));
     }
-    let mut shelf = Shelf { next: first.max(1), kept: Vec::with_capacity(pieces.len()) };
+    let mut shelf = Shelf { next: first.max(1), took, kept: Vec::with_capacity(pieces.len()) };
     for piece in pieces {
         shelf.put(picture, piece);
     }

@@ -6,6 +6,7 @@ use async_trait::async_trait;
 use opsward_domain::cause::Verdict;
 use opsward_domain::context::Origin;
 use opsward_domain::event::Outcome;
+use opsward_domain::evidence::EvidenceKind;
 use opsward_domain::name::{Subject, Tenant};
 use opsward_domain::plan::Step;
 use opsward_domain::principal::{Kind, Principal};
@@ -67,6 +68,34 @@ impl Logs for Prepared {
         }
         let inside = |t: &&TemplateCount| query.window.contains(t.last_ms.min(query.window.to_ms - 1));
         Ok(self.picture.templates_now.iter().filter(inside).cloned().collect())
+    }
+    async fn expire(&self, _cx: &CallContext, _before_ms: AtMs) -> Result<u64, Fault> {
+        Err(refused())
+    }
+}
+
+const SLOW_MS: u64 = 150;
+
+/// Logs that answer late.
+struct Slow<'a>(&'a Prepared);
+
+#[async_trait]
+impl Logs for Slow<'_> {
+    async fn ingest(&self, _cx: &CallContext, _lines: Vec<LogLine>) -> Result<(), Fault> {
+        Err(refused())
+    }
+    async fn search(&self, _cx: &CallContext, _query: &LogQuery) -> Result<Vec<LogHit>, Fault> {
+        Err(refused())
+    }
+    async fn histogram(&self, _cx: &CallContext, _q: &LogQuery, _b: i64) -> Result<Vec<(AtMs, u64)>, Fault> {
+        Err(refused())
+    }
+    async fn group(&self, _cx: &CallContext, _q: &LogQuery, _by: GroupField) -> Result<Vec<(String, u64)>, Fault> {
+        Err(refused())
+    }
+    async fn templates(&self, cx: &CallContext, query: &LogQuery) -> Result<Vec<TemplateCount>, Fault> {
+        tokio::time::sleep(std::time::Duration::from_millis(SLOW_MS)).await;
+        self.0.templates(cx, query).await
     }
     async fn expire(&self, _cx: &CallContext, _before_ms: AtMs) -> Result<u64, Fault> {
         Err(refused())
@@ -142,11 +171,23 @@ async fn what_is_gathered_is_explained_with_citations_that_exist() {
     let best = found.hypotheses.first().unwrap();
     let before = diagnose(&picture);
     assert_eq!((best.kind, &best.workload), (before.hypotheses[0].kind, &before.hypotheses[0].workload));
-    let ids: Vec<&str> = gathered.evidence.iter().map(|evidence| evidence.id.as_str()).collect();
+    let ids: Vec<&str> = gathered.evidence.iter().map(|(evidence, _)| evidence.id.as_str()).collect();
     assert_eq!(ids.first(), Some(&"e5"));
     let cited: Vec<&str> = best.because.iter().flat_map(|claim| &claim.evidence).map(|id| id.as_str()).collect();
     assert!(!cited.is_empty() && cited.iter().all(|id| ids.contains(id)), "{cited:?} of {ids:?}");
-    assert!(gathered.timings.iter().any(|timing| timing.what == "metrics" && timing.items > 100));
+}
+
+#[tokio::test]
+async fn each_piece_of_evidence_carries_the_time_of_its_own_fetch() {
+    let store = Prepared { picture: any_incident(), logs_fail: false, series_hang: false, running: Mutex::default() };
+    let slow = Slow(&store);
+    let stores = Stores { provider: &store, logs: &slow, series: &store };
+    let gathered = gather(&caller(), stores, known(&store.picture), &Limits::default()).await;
+    for (evidence, took_us) in &gathered.evidence {
+        let slow = evidence.kind == EvidenceKind::Logs;
+        assert_eq!(*took_us >= SLOW_MS * 1_000, slow, "{} took {took_us} us", evidence.title);
+    }
+    assert!(gathered.evidence.iter().any(|(evidence, _)| evidence.kind == EvidenceKind::Logs));
 }
 
 #[tokio::test]

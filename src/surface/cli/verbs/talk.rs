@@ -2,7 +2,7 @@
 
 use clap::ArgMatches;
 use futures::StreamExt;
-use opsward_domain::event::{Body, Event};
+use opsward_domain::event::{Body, Event, TurnEnd};
 use opsward_domain::fault::{Code, Fault};
 use serde_json::{Value, json};
 
@@ -58,7 +58,7 @@ async fn turn(client: &Client, space: &str, conversation: Option<String>, said: 
     let mut feed = follow(client, head).await?;
     let body = json!({"text": said, "conversation": conversation});
     let id = print::field(&client.post(&format!("/workspaces/{space}/messages"), &body).await?, "conversation");
-    let mut streamed = false;
+    let mut screen = Screen::default();
     loop {
         let next = tokio::select! {
             next = tokio::time::timeout(std::time::Duration::from_secs(SILENCE_S), feed.next()) => next,
@@ -69,12 +69,9 @@ async fn turn(client: &Client, space: &str, conversation: Option<String>, said: 
         };
         let Ok(Some(next)) = next else { return Err(Fault::new(Code::Timeout, "the turn did not end in time")) };
         match next? {
-            Following::Piece { run, text } if run == id => {
-                streamed = true;
-                print::piece(&text);
-            }
+            Following::Piece { run, text } if run == id => screen.piece(&text),
             Following::Event(event) if event.stream.id.as_str() == id => {
-                if let Some(code) = shown(client, &event, &mut streamed).await? {
+                if let Some(code) = shown(client, &event, &mut screen).await? {
                     return Ok((id, code));
                 }
             }
@@ -83,15 +80,63 @@ async fn turn(client: &Client, space: &str, conversation: Option<String>, said: 
     }
 }
 
-/// Shows one event of the conversation; an exit code ends the turn.
-async fn shown(client: &Client, event: &Event, streamed: &mut bool) -> Result<Option<u8>, Fault> {
-    match event.body.as_ref() {
-        Some(Body::AnswerGiven { text, .. }) => {
-            print::line(if *streamed { "" } else { &text.text });
-            *streamed = false;
+/// A reply on the screen. Its pieces and the event that ends it come by two ways, so pieces may be late.
+#[derive(Default)]
+struct Screen {
+    /// Pieces shown of the reply that is arriving.
+    arriving: String,
+    /// What the last reply's event showed before its pieces came.
+    late: String,
+    /// The last reply shown whole.
+    shown: String,
+}
+
+impl Screen {
+    fn piece(&mut self, text: &str) {
+        if let Some(rest) = self.late.strip_prefix(text) {
+            self.late = rest.to_owned();
+            return;
         }
+        self.arriving.push_str(text);
+        print::piece(text);
+    }
+
+    /// Completes the reply that was arriving.
+    fn reply(&mut self, whole: &str) {
+        let arrived = std::mem::take(&mut self.arriving);
+        self.late.clear();
+        if whole.is_empty() {
+            return;
+        }
+        match whole.strip_prefix(&arrived) {
+            Some(rest) => {
+                print::line(rest);
+                rest.clone_into(&mut self.late);
+            }
+            // What arrived was of a reply that was tried again.
+            None => print::line(&format!("\n{whole}")),
+        }
+        whole.clone_into(&mut self.shown);
+    }
+
+    /// An answer in a model's words was shown when it arrived.
+    fn answer(&mut self, text: &str) {
+        if self.shown != text {
+            print::line(text);
+        }
+        self.shown.clear();
+    }
+}
+
+/// Shows one event of the conversation; an exit code ends the turn.
+async fn shown(client: &Client, event: &Event, screen: &mut Screen) -> Result<Option<u8>, Fault> {
+    match event.body.as_ref() {
+        Some(Body::ModelReplied { text, .. }) => screen.reply(&text.visible()),
+        Some(Body::AnswerGiven { text, .. }) => screen.answer(&text.visible()),
+        // An earlier turn made room for this one; its plan still waits.
+        Some(Body::TurnEnded { end: TurnEnd::Waiting, .. }) => {}
         Some(Body::TurnEnded { end, .. }) => {
-            let answered = *end == opsward_domain::event::TurnEnd::Answered;
+            let answered = *end == TurnEnd::Answered;
             if !answered {
                 print::line(&format!("turn ended: {end:?}").to_lowercase());
             }
@@ -100,7 +145,7 @@ async fn shown(client: &Client, event: &Event, streamed: &mut bool) -> Result<Op
         Some(Body::ApprovalRequested { request }) => {
             return yes_or_later(client, &event.stream.id, request.id.as_str(), request.approvers.not_asker).await;
         }
-        Some(Body::MessageReceived { .. } | Body::TurnStarted { .. } | Body::ModelReplied { .. }) | None => {}
+        Some(Body::MessageReceived { .. } | Body::TurnStarted { .. }) | None => {}
         Some(body) => print::line(&format!("  · {}", opsward_engine::projection::audit::words(body))),
     }
     Ok(None)
@@ -159,6 +204,9 @@ pub(super) async fn report(client: &Client, id: &str) -> Result<u8, Fault> {
         return Ok(0);
     }
     print::line(&print::field(&report, "text"));
+    for line in report["scores"].as_array().into_iter().flatten() {
+        print::line(line.as_str().unwrap_or_default());
+    }
     print::line("\nTimeline");
     for line in report["timeline"].as_array().into_iter().flatten() {
         print::line(&format!(
