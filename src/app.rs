@@ -13,7 +13,9 @@ use opsward_engine::start::Options;
 use opsward_engine::transcript::Transcript;
 use opsward_local::LocalProvider;
 use opsward_ports::clock::{Clock, SystemClock};
+use opsward_ports::journal::Journal;
 use opsward_ports::model::Model;
+use opsward_ports::provider::Provider;
 use opsward_sqlite::SqliteJournal;
 
 use crate::config::Config;
@@ -61,9 +63,12 @@ impl App {
         let policy = blocking(opsward_cedar::CedarPolicy::defaults);
         let (logs, series, policy) = tokio::try_join!(logs, series, policy)?;
         let disk = disk(config, &journal, &logs, &series);
+        let ports = (journal.clone() as Arc<dyn Journal>, provider.clone() as Arc<dyn Provider>);
+        #[cfg(debug_assertions)]
+        let ports = (crate::crash::journal(ports.0)?, crate::crash::provider(ports.1)?);
         let parts = Parts {
-            journal: journal.clone(),
-            provider: provider.clone(),
+            journal: ports.0,
+            provider: ports.1,
             telemetry: provider.clone(),
             logs: Arc::new(logs),
             series: Arc::new(series),

@@ -4,6 +4,8 @@ pub mod app;
 pub mod audit;
 pub mod bench;
 pub mod config;
+#[cfg(debug_assertions)]
+pub mod crash;
 pub mod disk;
 pub mod doctor;
 pub mod embedded;

@@ -3,8 +3,7 @@
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
 
 use opsward_domain::fault::Fault;
 use opsward_surface::http::{Shared, router};
@@ -36,8 +35,7 @@ impl Server {
         let app = App::open(config, exe).await?;
         let mut hosts = vec![address.to_string(), format!("localhost:{}", address.port())];
         hosts.extend(config.server.hosts.iter().cloned());
-        let shared =
-            Shared { engine: app.engine.clone(), hosts: Arc::new(hosts), ready: Arc::new(AtomicBool::new(false)) };
+        let shared = Shared::new(app.engine.clone(), hosts);
         Ok(Self { app, address, listener, shared, config: config.clone() })
     }
 

@@ -17,10 +17,11 @@ use crate::label::{Label, Labelled};
 use crate::name::{Id, Subject, Tenant, Workspace};
 use crate::plan::Plan;
 use crate::principal::Role;
+use crate::schedule::Schedule;
 use crate::time::AtMs;
 
 /// Version that new bodies are written in.
-pub const BODY_VERSION: u16 = 1;
+pub const BODY_VERSION: u16 = 2;
 
 /// What a stream is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -34,13 +35,16 @@ pub enum StreamKind {
     Conversation,
     /// An incident.
     Incident,
-    /// One typed action by a person or a schedule.
+    /// One typed action or tool run by a person or a schedule.
     Command,
+    /// A schedule: made, fired, missed, removed.
+    Schedule,
 }
 
 impl StreamKind {
     /// Every kind.
-    pub const ALL: [Self; 5] = [Self::People, Self::Control, Self::Conversation, Self::Incident, Self::Command];
+    pub const ALL: [Self; 6] =
+        [Self::People, Self::Control, Self::Conversation, Self::Incident, Self::Command, Self::Schedule];
 
     /// The word used in stream names.
     pub fn word(self) -> &'static str {
@@ -50,6 +54,7 @@ impl StreamKind {
             Self::Conversation => "conversation",
             Self::Incident => "incident",
             Self::Command => "command",
+            Self::Schedule => "schedule",
         }
     }
 }
@@ -120,7 +125,8 @@ pub struct Outcome {
     pub summary: String,
     /// Typed result, such as a new revision or a function's status.
     pub result: Value,
-    /// Version of the resource afterwards, if it still exists.
+    /// Version in which it left what taking it back acts on, if that exists: its own resource, or the
+    /// volume that a restore made.
     pub version: Option<crate::resource::ResourceVersion>,
 }
 
@@ -190,6 +196,8 @@ pub enum Body {
     MessageReceived { workspace: Workspace, origin: Origin, text: String },
     /// A typed action was requested.
     ActionRequested { workspace: Workspace, origin: Origin, action: Box<crate::action::Action>, reason: String },
+    /// A tool run was requested; what it proposes goes to the gate.
+    ToolRequested { workspace: Workspace, origin: Origin, call: ToolCall },
     /// An alert opened this incident.
     IncidentOpened { alert: Box<Alert>, title: String },
     /// Another alert belongs to it.
@@ -270,6 +278,18 @@ pub enum Body {
     CancelRequested { by: Subject },
     /// A broken promise of ours ended something.
     FaultRaised { fault: Fault },
+
+    /// Someone made a schedule; it works with their rights of each moment.
+    ScheduleMade { schedule: Box<Schedule> },
+    /// It was stopped for a while, or goes on.
+    SchedulePaused { paused: bool },
+    /// Intent: `run` is about to begin. `coalesced` earlier firings are made up for by this one; everything
+    /// due until `settled_ms` is dealt with.
+    ScheduleFired { due_ms: AtMs, settled_ms: AtMs, coalesced: u32, key: String, run: StreamName },
+    /// What was due until `settled_ms` is not done.
+    ScheduleMissed { due_ms: AtMs, settled_ms: AtMs, count: u32, reason: String },
+    /// It ended for good.
+    ScheduleRemoved {},
 }
 
 impl Body {

@@ -20,6 +20,7 @@ pub mod name;
 pub mod plan;
 pub mod principal;
 pub mod resource;
+pub mod schedule;
 pub mod seal;
 pub mod spec;
 pub mod telemetry;

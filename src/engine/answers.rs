@@ -4,7 +4,7 @@
 mod plain;
 
 use opsward_domain::cause::{CauseKind, Claim, Diagnosis, Verdict};
-use opsward_domain::event::PlanEnd;
+use opsward_domain::event::{PlanEnd, StreamKind};
 use opsward_domain::label::{Integrity, Label, Labelled};
 use opsward_domain::name::Id;
 
@@ -16,6 +16,11 @@ pub fn report(state: &RunState) -> (Vec<Claim>, Labelled) {
         && let Some(Exchange::Replied { text, .. }) = state.exchanges.last()
     {
         return (cited(&text.text, state), text.clone());
+    }
+    if let Some(Exchange::Returned { output, .. }) = state.exchanges.last()
+        && state.stream.kind == StreamKind::Command
+    {
+        return (vec![Claim { text: output.text.clone(), evidence: Vec::new() }], output.clone());
     }
     let mut claims = Vec::new();
     if let Some(diagnosis) = &state.diagnosis {

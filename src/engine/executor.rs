@@ -84,10 +84,13 @@ impl Executor {
     }
 
     /// The version in which a step left its resource: an inverse must not run over what others did since.
-    /// Where the step has no answer that says so, the version of now.
+    /// What was removed has none. Where the step has no answer that says so, the version of now.
     pub async fn left(&self, cx: &CallContext, step: &Step, key: &str) -> Result<Option<ResourceVersion>, Fault> {
-        if let Some(version) = self.lookup(cx, key).await?.and_then(|outcome| outcome.version) {
-            return Ok(Some(version));
+        let removes = step.action.kind().facts().check == Check::Absent;
+        if let Some(outcome) = self.lookup(cx, key).await?
+            && (removes || outcome.version.is_some())
+        {
+            return Ok(outcome.version.filter(|_| !removes));
         }
         let now = observe_resource(self.provider.as_ref(), cx, &step.workspace, &step.resource()).await?;
         Ok(now.version().cloned())

@@ -22,6 +22,7 @@ use crate::investigate::Senses;
 use crate::parts::{Parts, journal_fault};
 use crate::people::People;
 use crate::projection::Views;
+use crate::schedules::Schedules;
 use crate::score::{Score, Scores};
 use crate::state::{PlanState, RunState};
 use crate::switches::Switches;
@@ -119,6 +120,8 @@ pub struct Engine {
     pub views: Arc<Views>,
     /// Withheld plans against what people did.
     pub scores: Arc<Scores>,
+    /// Schedules.
+    pub schedules: Arc<Schedules>,
     /// Running streams.
     pub drivers: Drivers,
     /// Text of prompts by name.
@@ -433,7 +436,7 @@ impl Engine {
             StreamKind::Incident => Origin::Alert,
             StreamKind::Conversation => Origin::Agent,
             StreamKind::Command => state.origin,
-            StreamKind::People | StreamKind::Control => Origin::System,
+            StreamKind::People | StreamKind::Control | StreamKind::Schedule => Origin::System,
         };
         let principal = self.setup.people.principal(tenant, asker).ok_or_else(|| {
             Fault::denied(format!("{asker} has no account any more")).hint("somebody else must ask again")

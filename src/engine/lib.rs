@@ -23,6 +23,7 @@ pub mod people;
 pub mod planner;
 pub mod projection;
 pub mod replay;
+pub mod schedules;
 pub mod score;
 pub mod start;
 pub mod state;

@@ -172,7 +172,10 @@ impl Fold {
 
     fn apply_place(&mut self, event: &Event, body: &Body) {
         let workspace = match body {
-            Body::MessageReceived { workspace, .. } | Body::ActionRequested { workspace, .. } => workspace,
+            Body::MessageReceived { workspace, .. }
+            | Body::ActionRequested { workspace, .. }
+            | Body::ToolRequested { workspace, .. } => workspace,
+            Body::ScheduleMade { schedule } => &schedule.workspace,
             Body::IncidentOpened { alert, .. } => &alert.workspace,
             _ => return,
         };

@@ -73,6 +73,7 @@ impl Engine {
             lifecycles,
             views: Arc::new(Views::default()),
             scores: Arc::new(Scores::default()),
+            schedules: Arc::default(),
             drivers: Drivers::default(),
             prompts: Arc::new(options.prompts),
             intake: tokio::sync::Mutex::new(()),
@@ -93,6 +94,7 @@ impl Engine {
                 self.changes.apply(event);
                 self.views.apply(event);
                 self.scores.apply(event);
+                self.schedules.apply(event);
             }
             // A page may end early; only an empty one is the end.
             if events.is_empty() {
@@ -111,6 +113,7 @@ impl Engine {
         tokio::spawn(crate::ingest::run(self.clone()));
         tokio::spawn(crate::watch::run(self.clone()));
         tokio::spawn(crate::keeping::run(self.clone()));
+        tokio::spawn(crate::schedules::run(self.clone()));
         Ok(())
     }
 }

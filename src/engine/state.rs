@@ -222,6 +222,18 @@ impl RunState {
         u32::try_from(self.evidence.len()).unwrap_or(u32::MAX).saturating_add(1)
     }
 
+    /// True once nothing more will happen by itself or by a person's yes.
+    pub fn over(&self) -> bool {
+        if self.open_plan().is_some() || self.stream_seq == 0 {
+            return false;
+        }
+        match (&self.turn, &self.request) {
+            (Some(turn), _) => turn.end.is_some() && !self.unanswered() && !self.outcome_owed,
+            (None, Some(_)) => !self.plans.is_empty() || self.fault.is_some(),
+            (None, None) => self.fault.is_some(),
+        }
+    }
+
     /// A plan by identity.
     pub fn plan(&self, id: &Id) -> Option<&PlanState> {
         self.plans.iter().find(|plan| plan.plan.id == *id)

@@ -83,11 +83,22 @@ pub fn next(state: &RunState, setting: &Setting) -> Next {
         StreamKind::Command => next_of_command(state),
         StreamKind::Incident => next_of_incident(state, setting),
         StreamKind::Conversation => next_of_conversation(state, setting),
-        StreamKind::People | StreamKind::Control => Next::Idle,
+        StreamKind::People | StreamKind::Control | StreamKind::Schedule => Next::Idle,
     }
 }
 
+/// One typed action, or one tool run: the tool's turn ends once it returned and what it proposed has ended.
 fn next_of_command(state: &RunState) -> Next {
+    match (&state.turn, state.open_calls.first()) {
+        (None, Some(_)) => return Next::StartTurn,
+        (Some(turn), _) if turn.end.is_some() => return Next::Idle,
+        (Some(_), _) if state.cancelled => return Next::EndTurn(TurnEnd::Cancelled),
+        (Some(_), Some(call)) => return Next::RunTool(call.clone()),
+        (Some(_), None) if state.fault.is_some() => return Next::EndTurn(TurnEnd::Failed),
+        (Some(turn), None) if !turn.answered => return Next::Report,
+        (Some(_), None) => return Next::EndTurn(TurnEnd::Answered),
+        (None, None) => {}
+    }
     if state.request.is_some() && state.plans.is_empty() && state.fault.is_none() {
         return Next::PlanRequest;
     }

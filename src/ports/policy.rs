@@ -23,7 +23,8 @@ use serde::{Deserialize, Serialize};
 pub const OBSERVATIONS: [&str; 8] = ["logs", "metrics", "state", "changes", "runbooks", "incidents", "audit", "people"];
 
 /// What concerns the service itself: the closed list of [`Verb::Govern`].
-pub const GOVERNANCE: [&str; 6] = ["converse", "raise_alert", "ingest_logs", "approve", "set_switch", "manage_people"];
+pub const GOVERNANCE: [&str; 7] =
+    ["converse", "schedule", "raise_alert", "ingest_logs", "approve", "set_switch", "manage_people"];
 
 /// What is asked to happen.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -39,7 +40,7 @@ pub enum Verb {
         /// Wire word.
         action: String,
     },
-    /// Something about the service itself: `manage_people`, `set_switch`, `approve`, `raise_alert`, `converse`.
+    /// Something about the service itself: `manage_people`, `set_switch`, `approve`, `raise_alert`, `schedule`, `converse`.
     Govern {
         /// Wire word.
         what: String,

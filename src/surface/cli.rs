@@ -63,6 +63,7 @@ pub fn commands() -> Vec<Command> {
             .subcommand_required(true)
             .subcommand(Command::new("list").about("List your workspaces")),
         person(),
+        schedule(),
         Command::new("switch")
             .about("Stop or allow effects (observe-only, kill switch)")
             .arg(Arg::new("to").required(true).value_parser(["on", "off"]).help("on stops every effect"))
@@ -140,6 +141,42 @@ fn person() -> Command {
                 Arg::new("days").long("days").value_parser(clap::value_parser!(i64)).help("days until it expires"),
             ),
         )
+}
+
+fn schedule() -> Command {
+    let name = || word("name", "a-z, 0-9 and '-'");
+    let number = |long: &'static str, about: &'static str| {
+        text(long, about).value_parser(clap::value_parser!(u32)).value_name("MINUTES")
+    };
+    Command::new("schedule")
+        .about("What is done again and again, with the rights of whoever made it")
+        .subcommand_required(true)
+        .subcommand(
+            Command::new("add")
+                .about("Make a schedule: an action, a tool run or a question, by cron or by period")
+                .arg(name())
+                .arg(text("cron", "minute hour day month weekday, for example '30 3 * * 1-5'").conflicts_with("every"))
+                .arg(text("zone", "time zone of --cron, for example Europe/Berlin (UTC)").requires("cron"))
+                .arg(number("every", "run every so many minutes").required_unless_present("cron"))
+                .arg(text("action", "an action as JSON, or @FILE: {\"kind\": ...}").value_name("JSON"))
+                .arg(text("tool", "a tool to run").conflicts_with("action"))
+                .arg(text("input", "the tool's input as JSON, or @FILE").value_name("JSON").requires("tool"))
+                .arg(text("ask", "a question").conflicts_with_all(["action", "tool"]))
+                .group(clap::ArgGroup::new("what").args(["action", "tool", "ask"]).required(true))
+                .arg(number("late", "run once for what was missed if at most this late (60)"))
+                .arg(workspace())
+                .after_help(
+                    "Examples:\n  opsward schedule add look --every 30 --ask 'is anything wrong?'\n  \
+                     opsward schedule add nightly --cron '30 3 * * *' --zone Europe/Berlin \\\n    \
+                     --action '{\"kind\": \"restart_workload\", \"workload\": \"web\"}'",
+                ),
+        )
+        .subcommand(
+            Command::new("list").about("List schedules with when they are due and their last run").arg(workspace()),
+        )
+        .subcommand(Command::new("pause").about("Stop a schedule for a while").arg(name()).arg(workspace()))
+        .subcommand(Command::new("resume").about("Let a paused schedule go on from now").arg(name()).arg(workspace()))
+        .subcommand(Command::new("remove").about("Remove a schedule for good").arg(name()).arg(workspace()))
 }
 
 /// The verb of an action, derived from its facts: `scale_workload` becomes `scale-workload`.

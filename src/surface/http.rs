@@ -7,6 +7,7 @@ mod evidence;
 mod feed;
 mod page;
 mod runs;
+mod schedules;
 mod telemetry;
 mod work;
 
@@ -20,8 +21,10 @@ use axum::middleware;
 use axum::response::IntoResponse;
 use axum::routing::{delete, get, post};
 use opsward_engine::facade::Engine;
+use tokio::sync::Semaphore;
 
 pub use auth::Caller;
+pub use feed::READERS_MAX;
 
 /// Largest request body; a function's source is the largest thing sent.
 pub const BODY_BYTES_MAX: usize = 16 * 1024 * 1024;
@@ -35,6 +38,16 @@ pub struct Shared {
     pub hosts: Arc<Vec<String>>,
     /// True once the engine is ready.
     pub ready: Arc<AtomicBool>,
+    /// Places for readers of the feed.
+    pub readers: Arc<Semaphore>,
+}
+
+impl Shared {
+    /// A surface of `engine` for these hosts, not ready yet.
+    pub fn new(engine: Arc<Engine>, hosts: Vec<String>) -> Self {
+        let readers = Arc::new(Semaphore::new(READERS_MAX));
+        Self { engine, hosts: Arc::new(hosts), ready: Arc::default(), readers }
+    }
 }
 
 /// The whole HTTP surface.
@@ -61,6 +74,8 @@ pub fn router(shared: Shared) -> Router {
         .route("/workspaces/{workspace}/messages", post(runs::say))
         .route("/workspaces/{workspace}/alerts", post(evidence::alerts))
         .route("/workspaces/{workspace}/tools/{tool}", post(work::tool_run))
+        .route("/workspaces/{workspace}/schedules", get(schedules::list).post(schedules::add))
+        .route("/workspaces/{workspace}/schedules/{name}", post(schedules::change).delete(schedules::remove))
         .route("/tools", get(work::tools))
         .route("/tools/{tool}", get(work::tool))
         .route("/actions", get(work::actions))
@@ -71,6 +86,7 @@ pub fn router(shared: Shared) -> Router {
         .route("/score", get(runs::score))
         .route("/conversations", get(runs::conversations))
         .route("/runs/{kind}/{id}", get(runs::run))
+        .route("/runs/{kind}/{id}/items", get(runs::items))
         .route("/runs/{kind}/{id}/trail", get(runs::trail))
         .route("/runs/{kind}/{id}/transcript", get(runs::transcript))
         .route("/runs/{kind}/{id}/cancel", post(runs::cancel))
@@ -88,6 +104,7 @@ pub fn router(shared: Shared) -> Router {
         .route("/metrics", get(telemetry::metrics))
         .merge(page::routes())
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
+        .layer(middleware::from_fn(auth::to_its_end))
         .layer(middleware::from_fn_with_state(shared.clone(), auth::known_host))
         .with_state(shared)
 }

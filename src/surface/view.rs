@@ -1,7 +1,10 @@
 //! A run as JSON for pages and terminals. A fold's value, nothing added.
 
+use std::collections::BTreeSet;
+
 use opsward_domain::approval::ApprovalStatus;
-use opsward_domain::event::{PlanEnd, StreamKind};
+use opsward_domain::event::{Body, Event, PlanEnd, StreamKind, TurnEnd};
+use opsward_domain::name::Id;
 use opsward_engine::state::{Exchange, PlanState, RunState, StepState};
 use serde_json::{Value, json};
 
@@ -19,8 +22,12 @@ pub fn status(state: &RunState) -> &'static str {
     if state.stream.kind == StreamKind::Command {
         return match state.plans.last() {
             Some(plan) => plan_status(plan),
-            None if state.fault.is_some() => "failed",
-            None => "running",
+            None if !state.over() => "running",
+            None => match state.turn.as_ref().and_then(|turn| turn.end) {
+                Some(TurnEnd::Answered) => "answered",
+                Some(TurnEnd::Cancelled) => "cancelled",
+                _ => "failed",
+            },
         };
     }
     if let Some(incident) = state.incident
@@ -31,8 +38,8 @@ pub fn status(state: &RunState) -> &'static str {
     }
     match state.turn.as_ref().map(|turn| turn.end) {
         _ if state.outcome_owed => "running",
-        Some(Some(opsward_domain::event::TurnEnd::Answered)) if !state.unanswered() => "answered",
-        Some(Some(opsward_domain::event::TurnEnd::Cancelled)) if !state.unanswered() => "cancelled",
+        Some(Some(TurnEnd::Answered)) if !state.unanswered() => "answered",
+        Some(Some(TurnEnd::Cancelled)) if !state.unanswered() => "cancelled",
         Some(Some(_)) if !state.unanswered() => "failed",
         _ => "running",
     }
@@ -123,5 +130,90 @@ pub fn run(state: &RunState) -> Value {
         "answer": answer,
         "detail": state.ended.clone().or_else(|| open.and_then(|plan| plan.end.as_ref()).map(|(_, reason)| reason.clone())),
         "fault": state.fault,
+    })
+}
+
+/// What one record is shown as. The words of people and answers stand for themselves, a plan is its card,
+/// everything else is a line.
+fn item(event: &Event) -> Value {
+    let mut item = match event.body.as_ref() {
+        Some(Body::MessageReceived { text, .. }) => json!({"show": "said", "text": text}),
+        Some(Body::AnswerGiven { text, .. }) => json!({"show": "answer", "text": text.visible()}),
+        Some(Body::ModelReplied { .. }) => json!({"show": "replied"}),
+        Some(Body::PlanProposed { plan, .. }) => json!({"show": "plan", "plan": plan.id}),
+        Some(Body::EvidenceGathered { evidence, .. }) => json!({
+            "show": "evidence", "id": evidence.id, "title": evidence.title, "query": evidence.query,
+            "text": evidence.excerpt.visible(),
+        }),
+        Some(
+            Body::IncidentOpened { .. }
+            | Body::AlertLinked { .. }
+            | Body::IncidentResolved { .. }
+            | Body::IncidentEscalated { .. }
+            | Body::ActionRequested { .. }
+            | Body::ToolRequested { .. },
+        ) => json!({"show": "note"}),
+        Some(Body::TurnStarted { .. } | Body::TurnEnded { end: TurnEnd::Answered, .. }) => json!({"show": "quiet"}),
+        _ => json!({"show": "step"}),
+    };
+    item["at"] = json!(event.stream_seq);
+    item["at_ms"] = json!(event.at_ms);
+    item["by"] = json!(event.by);
+    if matches!(item["show"].as_str(), Some("step" | "note" | "replied")) {
+        let erased = || "body erased on purpose".to_owned();
+        item["what"] = json!(event.body.as_ref().map_or_else(erased, opsward_engine::projection::audit::words));
+        item["tone"] = json!(tone(event.body.as_ref()));
+    }
+    item
+}
+
+fn tone(body: Option<&Body>) -> &'static str {
+    match body {
+        Some(
+            Body::IncidentOpened { .. }
+            | Body::AlertLinked { .. }
+            | Body::IncidentEscalated { .. }
+            | Body::StepFailed { .. }
+            | Body::UndoFailed { .. }
+            | Body::FaultRaised { .. }
+            | Body::ToolFailed { .. }
+            | Body::ModelFailed { .. },
+        ) => "bad",
+        Some(Body::IncidentResolved { .. } | Body::StepSucceeded { .. } | Body::UndoSucceeded { .. }) => "good",
+        _ => "",
+    }
+}
+
+/// The plans that these records are about.
+fn touched(events: &[Event]) -> BTreeSet<Id> {
+    let plan = |event: &Event| match event.body.as_ref()? {
+        Body::PlanProposed { plan, .. } => Some(plan.id.clone()),
+        Body::PlanDecided { plan, .. }
+        | Body::StepStarted { plan, .. }
+        | Body::StepSucceeded { plan, .. }
+        | Body::StepFailed { plan, .. }
+        | Body::UndoStarted { plan, .. }
+        | Body::UndoSucceeded { plan, .. }
+        | Body::UndoFailed { plan, .. }
+        | Body::GoalChecked { plan, .. }
+        | Body::PlanWithheld { plan, .. }
+        | Body::PlanEnded { plan, .. } => Some(plan.clone()),
+        Body::ApprovalRequested { request } => Some(request.plan.clone()),
+        _ => None,
+    };
+    events.iter().filter_map(plan).collect()
+}
+
+/// Records `events` of a run, the first of them right after place `after`, as items, with the plans that they
+/// are about as these stand now. A plan with an open or fresh approval is always among them.
+pub fn items(state: &RunState, after: u64, events: &[Event]) -> Value {
+    let touched = touched(events);
+    let about = |plan: &&PlanState| touched.contains(&plan.plan.id) || state.open_plan() == Some(*plan);
+    let last = events.last().map_or(after, |event| event.stream_seq);
+    json!({
+        "items": events.iter().map(item).collect::<Vec<_>>(),
+        "plans": state.plans.iter().filter(about).map(plan).collect::<Vec<_>>(),
+        "first": after == 0, "last": last, "more": last < state.stream_seq,
+        "status": status(state), "fault": state.fault,
     })
 }

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 
 use async_trait::async_trait;
 use opsward_cedar::CedarPolicy;
@@ -18,6 +18,7 @@ use opsward_engine::facade::Engine;
 use opsward_engine::keeping::Retention;
 use opsward_engine::parts::{Limits, Parts, system_context};
 use opsward_engine::start::Options;
+use opsward_engine::toolbox::{ToolFolder, Toolbox};
 use opsward_ports::clock::{Clock, CountingEntropy, SystemClock};
 use opsward_ports::disk::MemoryDisk;
 use opsward_ports::journal::memory::MemoryJournal;
@@ -25,6 +26,7 @@ use opsward_ports::journal::{Appended, Error, Journal, Verified};
 use opsward_ports::logs::Logs;
 use opsward_ports::logs::memory::MemoryLogs;
 use opsward_ports::model::Model;
+use opsward_ports::provider::Provider;
 use opsward_ports::provider::memory::MemoryProvider;
 use opsward_ports::runner::{self, Attestation, Observer, Probe, Program, Runner};
 use opsward_ports::series::SeriesStore;
@@ -62,10 +64,10 @@ impl Journal for Dying {
         events: Vec<NewEvent>,
     ) -> Result<Appended, Error> {
         self.alive()?;
-        let done = self.inner.append(cx, stream, expected, events).await?;
+        // Counted before anybody can see it, so that who waits for the last one finds the process gone.
         // Never below none: two appends at once may both have been alive.
         let _ = self.appends_left.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1));
-        Ok(done)
+        self.inner.append(cx, stream, expected, events).await
     }
     async fn read(&self, cx: &CallContext, stream: &StreamName, after: u64, limit: usize) -> Result<Vec<Event>, Error> {
         self.alive()?;
@@ -93,12 +95,39 @@ impl Journal for Dying {
     }
 }
 
-/// Runs nothing; its self-test says what a test wants.
+/// A clock that can be put forward and back; waiting takes its real time.
+#[derive(Default)]
+pub(crate) struct Shifted(AtomicI64);
+
+impl Shifted {
+    /// Moves the clock, back if negative.
+    pub(crate) fn shift_ms(&self, by_ms: i64) {
+        self.0.fetch_add(by_ms, Ordering::SeqCst);
+    }
+}
+
+#[async_trait]
+impl Clock for Shifted {
+    fn now_ms(&self) -> i64 {
+        SystemClock.now_ms() + self.0.load(Ordering::SeqCst)
+    }
+    async fn sleep_ms(&self, duration_ms: u64) {
+        SystemClock.sleep_ms(duration_ms).await;
+    }
+}
+
+/// Source of the one handler that [`Idle`] runs: it returns its input's `value`.
+pub(crate) const ECHO: &str = "echo";
+
+/// Runs nothing but [`ECHO`]; its self-test says what a test wants.
 struct Idle(bool);
 
 #[async_trait]
 impl Runner for Idle {
-    async fn run(&self, _program: Program, _observer: Arc<dyn Observer>) -> Result<Value, runner::Error> {
+    async fn run(&self, program: Program, _observer: Arc<dyn Observer>) -> Result<Value, runner::Error> {
+        if program.source == ECHO {
+            return Ok(program.input["value"].clone());
+        }
         Err(runner::Error::Unavailable("this world has no workers".into()))
     }
     fn attestation(&self) -> Attestation {
@@ -116,6 +145,11 @@ pub(crate) struct World {
     pub(crate) series: Arc<dyn SeriesStore>,
     pub(crate) disk: Arc<MemoryDisk>,
     clock: Arc<dyn Clock>,
+    /// Moves the clock of a world that was made with [`World::new`].
+    pub(crate) shift: Arc<Shifted>,
+    /// A platform instead of the memory twin.
+    pub(crate) platform: Option<Arc<dyn Provider>>,
+    pub(crate) toolbox: Toolbox,
     entropy: Arc<CountingEntropy>,
     pub(crate) attested: bool,
     pub(crate) observe_only: bool,
@@ -131,7 +165,8 @@ pub(crate) const APPENDS_FOR_EVER: u64 = u64::MAX / 2;
 
 impl World {
     pub(crate) fn new() -> Self {
-        Self::at(Arc::new(SystemClock))
+        let shift = Arc::<Shifted>::default();
+        Self { shift: shift.clone(), ..Self::at(shift) }
     }
 
     /// A world with time of its own.
@@ -143,7 +178,10 @@ impl World {
             logs: Arc::new(MemoryLogs::new()),
             series: Arc::new(MemorySeries::new()),
             disk: Arc::default(),
+            platform: None,
             clock,
+            shift: Arc::default(),
+            toolbox: opsward::embedded::toolbox().unwrap(),
             entropy: Arc::default(),
             attested: true,
             observe_only: false,
@@ -157,7 +195,7 @@ impl World {
         let journal = Arc::new(Dying { inner: self.journal.clone(), appends_left: AtomicU64::new(APPENDS_FOR_EVER) });
         let parts = Parts {
             journal: journal.clone(),
-            provider: self.provider.clone(),
+            provider: self.platform.clone().unwrap_or_else(|| self.provider.clone()),
             telemetry: self.telemetry.clone(),
             logs: self.logs.clone(),
             series: self.series.clone(),
@@ -171,7 +209,7 @@ impl World {
         };
         let options = Options {
             seal: GateSeal::forge(),
-            toolbox: opsward::embedded::toolbox().unwrap(),
+            toolbox: self.toolbox.clone(),
             prompts: BTreeMap::new(),
             observe_only: self.observe_only,
             retention: Retention { logs_ms: 14 * DAY_MS, metrics_ms: 2 * DAY_MS },
@@ -201,6 +239,38 @@ impl World {
         }
         engine
     }
+}
+
+/// A tool that proposes whatever it is told to, for every action there is.
+pub(crate) fn obedient() -> Toolbox {
+    let actions: Vec<&str> = opsward_domain::action::ActionKind::ALL.iter().map(|kind| kind.facts().name).collect();
+    let folder = ToolFolder {
+        name: "obey".into(),
+        declaration: format!(
+            "name = \"obey\"\nsummary = \"s\"\nwhen = \"w\"\nwhen_not = \"n\"\nactions = {actions:?}\n\
+             [inputs.value]\ntype = \"json\"\nabout = \"what it returns\"\nrequired = true\n"
+        ),
+        handler: ECHO.into(),
+        examples: "[[accept]]\nabout = \"a\"\ninput = { value = 1 }\n[[refuse]]\nabout = \"b\"\ninput = {}\nbecause = \"missing\"\n"
+            .into(),
+    };
+    Toolbox::load(&[folder]).unwrap()
+}
+
+/// What the obedient tool returns to propose `action`.
+pub(crate) fn steps(action: &Value) -> Value {
+    all_steps(std::slice::from_ref(action))
+}
+
+/// What the obedient tool returns to propose all of `actions` in one plan.
+pub(crate) fn all_steps(actions: &[Value]) -> Value {
+    let step = |action: &Value| {
+        let mut step = action.clone();
+        step["$step"] = step["kind"].clone();
+        step.as_object_mut().unwrap().remove("kind");
+        step
+    };
+    json!({"steps": actions.iter().map(step).collect::<Vec<_>>()})
 }
 
 pub(crate) fn tenant() -> Tenant {

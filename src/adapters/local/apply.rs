@@ -63,7 +63,7 @@ impl Inner {
             Answer::Failed(fault) => Outcome {
                 summary: format!("done, but {fault}"),
                 result: serde_json::json!({ "fault": fault }),
-                version: None,
+                version: entry.left,
             },
         }))
     }
@@ -91,7 +91,10 @@ impl Inner {
 
     /// Writes the answer of a committed change down.
     pub(crate) async fn answer(&self, place: &Place, key: &str, intent: &Intent, answer: Answer) -> Result<(), Fault> {
-        let entry = Entry { key: key.to_owned(), digest: intent.digest.clone(), at_ms: self.clock.now_ms(), answer };
+        // Nobody but this change has made this version, so that taking it back never runs over another's.
+        let left = matches!(answer, Answer::Failed(_)).then(|| place.state().version_of(intent.generation));
+        let (digest, at_ms) = (intent.digest.clone(), self.clock.now_ms());
+        let entry = Entry { key: key.to_owned(), digest, at_ms, answer, left };
         let ledger = self.ledger(&place.tenant)?;
         let write = tokio::task::spawn_blocking(move || crate::place::lock(&ledger).append(&entry));
         write.await.map_err(|_| Fault::internal("the write died"))??;

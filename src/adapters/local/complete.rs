@@ -58,14 +58,14 @@ impl Inner {
                 let result = json!({ "size_bytes": resize.size_bytes });
                 Ok(outcome(summary, result, Some(place.state().version_of(intent.generation))))
             }
-            Action::DeployWorkload(it) => self.roll(place, &it.workload).await,
-            Action::SetEnvironment(it) => self.roll(place, &it.workload).await,
-            Action::ScaleWorkload(it) => self.roll(place, &it.workload).await,
-            Action::RestartWorkload(it) => self.roll(place, &it.workload).await,
-            Action::RollbackWorkload(it) => self.roll(place, &it.workload).await,
-            Action::SetLimits(it) => self.roll(place, &it.workload).await,
-            Action::DeployFunction(it) => answering(place, &it.function),
-            Action::ActivateFunction(it) => answering(place, &it.function),
+            Action::DeployWorkload(it) => self.roll(place, &it.workload, intent).await,
+            Action::SetEnvironment(it) => self.roll(place, &it.workload, intent).await,
+            Action::ScaleWorkload(it) => self.roll(place, &it.workload, intent).await,
+            Action::RestartWorkload(it) => self.roll(place, &it.workload, intent).await,
+            Action::RollbackWorkload(it) => self.roll(place, &it.workload, intent).await,
+            Action::SetLimits(it) => self.roll(place, &it.workload, intent).await,
+            Action::DeployFunction(it) => answering(place, &it.function, intent),
+            Action::ActivateFunction(it) => answering(place, &it.function, intent),
             Action::InvokeFunction(call) => functions::invoke(place, &self.options, call, self.clock.now_ms()).await,
             Action::DeleteFunction(delete) => forget_function(place, &delete.function).await,
             Action::CreateBackup(create) => self.take_backup(place, key, create).await,
@@ -76,7 +76,7 @@ impl Inner {
     }
 
     /// Lets the shim follow, and waits until the workload runs as wanted now.
-    async fn roll(&self, place: &Place, name: &Workload) -> Result<Outcome, Fault> {
+    async fn roll(&self, place: &Place, name: &Workload, intent: &Intent) -> Result<Outcome, Fault> {
         let state = place.state();
         let wanted = state.workloads.get(name);
         let wanted = wanted.ok_or_else(|| Fault::conflict(format!("{name} was deleted before it was ready")))?;
@@ -89,7 +89,7 @@ impl Inner {
         );
         let address = wanted.port.map(|port| format!("127.0.0.1:{port}"));
         let result = json!({ "revision": wanted.revision, "ready": wanted.replicas, "address": address });
-        Ok(outcome(summary, result, Some(state.version_of(wanted.version))))
+        Ok(outcome(summary, result, Some(state.version_of(intent.generation))))
     }
 
     async fn remove_workspace(&self, place: &Arc<Place>) -> Result<Outcome, Fault> {
@@ -112,12 +112,12 @@ fn outcome(summary: String, result: Value, version: Option<ResourceVersion>) -> 
     Outcome { summary, result, version }
 }
 
-fn answering(place: &Place, name: &Function) -> Result<Outcome, Fault> {
+fn answering(place: &Place, name: &Function, intent: &Intent) -> Result<Outcome, Fault> {
     let state = place.state();
     let wanted = state.functions.get(name);
     let wanted = wanted.ok_or_else(|| Fault::conflict(format!("{name} was deleted meanwhile")))?;
     let active = wanted.active.unwrap_or_default();
-    let version = Some(state.version_of(wanted.version));
+    let version = Some(state.version_of(intent.generation));
     Ok(outcome(format!("{name} answers with version {active}"), json!({ "active": active }), version))
 }
 

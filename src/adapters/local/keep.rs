@@ -101,7 +101,9 @@ impl Inner {
         place.link.ask(Ask::Reload).await?;
         let result = json!({ "bytes": restored.bytes, "files": restored.files, "volume": restore.into });
         let summary = format!("restored {} into {}, {} bytes read back", restore.volume, restore.into, restored.bytes);
-        Ok(outcome(place, &restore.backup, summary, result))
+        let state = place.state();
+        let version = state.volumes.get(&restore.into).map(|volume| state.version_of(volume.version));
+        Ok(Outcome { summary, result, version })
     }
 
     pub(crate) async fn drop_backup(&self, place: &Place, delete: &DeleteBackup) -> Result<Outcome, Fault> {

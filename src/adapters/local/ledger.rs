@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 
 use opsward_domain::event::Outcome;
 use opsward_domain::fault::{Code, Fault};
+use opsward_domain::resource::ResourceVersion;
 use opsward_domain::time::AtMs;
 use serde::{Deserialize, Serialize};
 
@@ -33,6 +34,9 @@ pub(crate) struct Entry {
     pub(crate) digest: String,
     pub(crate) at_ms: AtMs,
     pub(crate) answer: Answer,
+    /// Version in which a change that did not turn out as asked left its resource all the same.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) left: Option<ResourceVersion>,
 }
 
 /// The ledger of one tenant. Answers stay on disk; memory holds where they are.
@@ -140,7 +144,7 @@ mod tests {
 
     fn entry(key: &str) -> Entry {
         let answer = Answer::Failed(Fault::conflict(format!("about {key}")));
-        Entry { key: key.into(), digest: "d".into(), at_ms: 1, answer }
+        Entry { key: key.into(), digest: "d".into(), at_ms: 1, answer, left: None }
     }
 
     #[test]

@@ -119,7 +119,8 @@ fn answer_removal(inner: &Inner, tenant: &Tenant, workspace: &Workspace, state: 
             }),
             _ => Answer::Failed(Fault::conflict("the workspace was removed before this was done")),
         };
-        let entry = Entry { key: key.clone(), digest: intent.digest.clone(), at_ms: inner.clock.now_ms(), answer };
+        let (digest, at_ms) = (intent.digest.clone(), inner.clock.now_ms());
+        let entry = Entry { key: key.clone(), digest, at_ms, answer, left: None };
         lock(&ledger).append(&entry)?;
     }
     Ok(())

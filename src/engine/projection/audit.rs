@@ -46,6 +46,9 @@ pub fn words(body: &Body) -> String {
                 action.resource()
             )
         }
+        Body::ToolRequested { origin, call, workspace } => {
+            format!("asked through {} for tool {} in {workspace}", origin.word(), call.tool)
+        }
         Body::IncidentOpened { title, .. } => format!("incident opened: {title}"),
         Body::AlertLinked { alert } => format!("alert linked: {}", quote(&alert.name)),
         Body::AlertCleared { .. } => "an alert's condition ended".to_owned(),
@@ -92,6 +95,16 @@ pub fn words(body: &Body) -> String {
         Body::IncidentEscalated { reason } => format!("handed to people: {reason}"),
         Body::CancelRequested { by } => format!("{by} cancelled"),
         Body::FaultRaised { fault } => format!("fault: {fault}"),
+        Body::ScheduleMade { schedule } => {
+            format!("schedule {} made in {}: {}, {}", schedule.name, schedule.workspace, schedule.work, schedule.when)
+        }
+        Body::SchedulePaused { paused } => if *paused { "paused" } else { "goes on" }.to_owned(),
+        Body::ScheduleFired { run, coalesced: 0, .. } => format!("fired: {}/{}", run.kind.word(), run.id),
+        Body::ScheduleFired { run, coalesced, .. } => {
+            format!("fired, for {coalesced} missed firings too: {}/{}", run.kind.word(), run.id)
+        }
+        Body::ScheduleMissed { count, reason, .. } => format!("{count} firings missed: {reason}"),
+        Body::ScheduleRemoved {} => "schedule removed".to_owned(),
         Body::PersonAdded { subject, .. } => format!("{subject} added"),
         Body::RoleSet { subject, role, .. } => {
             format!("{subject} is now {}", role.map_or("without role", |r| r.word()))

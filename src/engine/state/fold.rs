@@ -2,7 +2,7 @@
 
 use opsward_domain::approval::ApprovalStatus;
 use opsward_domain::canonical::digest;
-use opsward_domain::event::{Body, CheckVerdict, Event, PlanEnd, TurnEnd};
+use opsward_domain::event::{Body, CheckVerdict, Event, PlanEnd, StreamKind, TurnEnd};
 use opsward_domain::incident::IncidentStatus;
 use opsward_domain::label::{Integrity, Label, Source};
 
@@ -42,6 +42,12 @@ impl RunState {
                 self.asker = Some(event.by.clone());
                 self.origin = *origin;
                 self.request = Some((action.as_ref().clone(), reason.clone()));
+            }
+            Body::ToolRequested { workspace, origin, call } => {
+                self.workspace = Some(workspace.clone());
+                self.asker = Some(event.by.clone());
+                self.origin = *origin;
+                self.open_calls.push(call.clone());
             }
             Body::IncidentOpened { alert, .. } => {
                 self.workspace = Some(alert.workspace.clone());
@@ -156,6 +162,9 @@ impl RunState {
             }
             Body::ToolFailed { call, fault } => {
                 self.open_calls.retain(|open| open.id != *call);
+                if self.stream.kind == StreamKind::Command {
+                    self.fault = Some(fault.clone());
+                }
                 let text = serde_json::to_string(fault).unwrap_or_else(|_| fault.to_string());
                 let label = Label::from(Integrity::Untrusted, Source::Model);
                 self.exchanges.push(Exchange::Returned {

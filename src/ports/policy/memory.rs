@@ -101,6 +101,7 @@ fn permits(q: &Question) -> Vec<&'static str> {
         ("workspace.manage", is(&["create_workspace", "delete_workspace"]) && person(Role::Admin)),
         ("remediator.repair", repairs && (leaves_nothing || (mends && q.reversible))),
         ("govern.converse", is(&["converse"]) && person(Role::Viewer)),
+        ("govern.schedule", is(&["schedule"]) && typed(Role::Viewer)),
         ("govern.raise_alert", is(&["raise_alert"]) && (q.kind != Kind::Person || q.role >= Some(Role::Developer))),
         ("govern.ingest", is(&["ingest_logs"]) && (q.kind != Kind::Person || q.role >= Some(Role::Developer))),
         ("govern.approve", is(&["approve"]) && typed(Role::Developer)),

@@ -250,8 +250,10 @@ impl State {
             return Ok(outcome(step, &after));
         }
         let world = self.worlds.entry(place).or_default();
+        let mut out = outcome(step, &after);
         if let Action::RestoreBackup(restore) = &step.action {
             self.versions += 1;
+            out.version = Some(ResourceVersion(self.versions.to_string()));
             let volume = VolumeStatus {
                 name: restore.into.clone(),
                 size_bytes: 1 << 20,
@@ -265,7 +267,7 @@ impl State {
             ResourceState::Absent => world.remove(&resource),
             state => world.insert(resource, state.clone()),
         };
-        Ok(outcome(step, &after))
+        Ok(out)
     }
 }
 

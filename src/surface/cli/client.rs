@@ -74,6 +74,11 @@ impl Client {
         self.send(self.http.post(self.url(path)).json(body)).await
     }
 
+    /// DELETE below `/api/v1`.
+    pub async fn delete(&self, path: &str) -> Result<Value, Fault> {
+        self.send(self.http.delete(self.url(path))).await
+    }
+
     /// POST of text below `/api/v1`.
     pub async fn post_text(&self, path: &str, body: String) -> Result<Value, Fault> {
         self.send(self.http.post(self.url(path)).body(body)).await

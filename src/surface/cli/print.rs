@@ -67,3 +67,9 @@ pub(super) fn at(at_ms: i64) -> String {
     let of_day = seconds.rem_euclid(86_400);
     format!("{:02}:{:02}:{:02}Z", of_day / 3600, of_day / 60 % 60, of_day % 60)
 }
+
+/// A day and time in UTC, to the minute.
+pub(super) fn day_at(at_ms: i64) -> String {
+    jiff::Timestamp::from_millisecond(at_ms)
+        .map_or_else(|_| "?".to_owned(), |at| at.strftime("%Y-%m-%d %H:%MZ").to_string())
+}

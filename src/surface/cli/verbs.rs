@@ -1,6 +1,7 @@
 //! The verbs. Each translates flags into one or two requests and the answer into lines.
 
 mod act;
+mod schedule;
 mod score;
 mod talk;
 
@@ -23,7 +24,7 @@ pub(super) async fn run(client: &Client, name: &str, matches: &ArgMatches) -> Re
         "score" => score::score(client, matches).await,
         "status" => status(client, matches).await,
         "switch" => switch(client, matches).await,
-        "tool" | "action" | "log" | "incident" | "workspace" | "person" => {
+        "tool" | "action" | "log" | "incident" | "workspace" | "person" | "schedule" => {
             let Some((verb, matches)) = matches.subcommand() else { return Ok(2) };
             nested(client, name, verb, matches).await
         }
@@ -47,6 +48,7 @@ async fn nested(client: &Client, group: &str, verb: &str, matches: &ArgMatches) 
         ("incident", "show") => talk::incident(client, &text(matches, "id")).await,
         ("incident", "report") => talk::report(client, &text(matches, "id")).await,
         ("workspace", "list") => show(client, "/workspaces").await,
+        ("schedule", verb) => schedule::run(client, verb, matches).await,
         ("person", verb) => person(client, verb, matches).await,
         _ => Err(Fault::invalid(format!("there is no command {group} {verb}"))),
     }

@@ -32,10 +32,20 @@ impl FromRequestParts<Shared> for Caller {
         let principal = authenticate(&shared.engine, token).await?;
         let origin = match parts.headers.get(DOOR).and_then(|door| door.to_str().ok()) {
             Some("cli") => Origin::Cli,
-            Some("schedule") => Origin::Schedule,
             _ => Origin::Api,
         };
         Ok(Self(CallContext::new(principal, origin)))
+    }
+}
+
+/// The token that a request was sent with, for requests that last.
+pub(super) struct Token(pub(super) String);
+
+impl FromRequestParts<Shared> for Token {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, _shared: &Shared) -> Result<Self, Problem> {
+        bearer(parts).map(Self).ok_or_else(|| Problem(Fault::denied("no token was sent")))
     }
 }
 
@@ -49,6 +59,18 @@ fn bearer(parts: &Parts) -> Option<String> {
     }
     let offered = parts.headers.get(SEC_WEBSOCKET_PROTOCOL)?.to_str().ok()?;
     offered.split(',').find_map(|protocol| protocol.trim().strip_prefix(TOKEN_PROTOCOL).map(str::to_owned))
+}
+
+/// Carries a request that changes something to its end, whether or not its caller still waits for the
+/// answer: what was recorded is also begun.
+pub(super) async fn to_its_end(request: Request, next: Next) -> Response {
+    if request.method().is_safe() {
+        return next.run(request).await;
+    }
+    match tokio::spawn(next.run(request)).await {
+        Ok(response) => response,
+        Err(error) => Problem(Fault::internal("the request died").detail(error.to_string())).into_response(),
+    }
 }
 
 /// Refuses requests for a host that is not ours (DNS rebinding) or from a page that is not ours.

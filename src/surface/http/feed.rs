@@ -1,22 +1,31 @@
 //! The feed: journal events with sequence numbers over WebSocket, replayed from a cursor, and the same
 //! as pages of JSON. Pieces of a model's reply are display only and have no sequence number.
 
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
 use axum::Json;
+use axum::body::Bytes;
 use axum::extract::ws::{Message, WebSocket, WebSocketUpgrade};
 use axum::extract::{Query, State};
 use axum::response::Response;
 use opsward_domain::context::CallContext;
+use opsward_domain::fault::{Code, Fault};
 use opsward_engine::facade::Engine;
 use serde::Deserialize;
 use serde_json::{Value, json};
-use std::sync::Arc;
 
+use super::auth::Token;
 use super::{Caller, Shared};
 use crate::problem::Problem;
 
 const PAGE_EVENTS_MAX: usize = 500;
+/// Most readers at once.
+pub const READERS_MAX: usize = 256;
 /// A reader that takes longer for one frame is dropped; it comes back with its cursor.
-const SEND_WITHIN_S: u64 = 20;
+const SEND_WITHIN: Duration = Duration::from_secs(20);
+/// How often a reader is asked whether it is still there; one that misses two such questions is dropped.
+const PING_EVERY: Duration = Duration::from_secs(30);
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -38,50 +47,82 @@ pub(super) async fn events(
 pub(super) async fn feed(
     State(s): State<Shared>,
     Caller(cx): Caller,
+    Token(token): Token,
     Query(cursor): Query<Cursor>,
     upgrade: WebSocketUpgrade,
-) -> Response {
-    let engine = s.engine.clone();
-    upgrade.protocols(["opsward.v1"]).on_upgrade(move |socket| async move {
-        if let Err(end) = follow(socket, engine, cx, cursor.after).await {
+) -> Result<Response, Problem> {
+    let place = s.readers.clone().try_acquire_owned().map_err(|_| {
+        Fault::new(Code::TooMany, format!("{READERS_MAX} readers follow the feed already"))
+            .hint("close one, or read pages of /api/v1/events")
+    })?;
+    let reader = Reader { engine: s.engine.clone(), cx, token, after: cursor.after, heard: Instant::now() };
+    Ok(upgrade.protocols(["opsward.v1"]).on_upgrade(move |socket| async move {
+        if let Err(end) = reader.follow(socket).await {
             tracing::debug!(reason = %end, "feed ended");
         }
-    })
+        drop(place);
+    }))
 }
 
-async fn follow(mut socket: WebSocket, engine: Arc<Engine>, cx: CallContext, mut after: u64) -> Result<(), String> {
-    let mut head = engine.head();
-    let mut pieces = engine.drivers.pieces.follow();
-    loop {
+/// One who follows the feed, with the rights of each moment.
+struct Reader {
+    engine: Arc<Engine>,
+    cx: CallContext,
+    token: String,
+    after: u64,
+    heard: Instant,
+}
+
+impl Reader {
+    async fn follow(mut self, mut socket: WebSocket) -> Result<(), String> {
+        let mut head = self.engine.head();
+        let mut pieces = self.engine.drivers.pieces.follow();
+        let mut ping = tokio::time::interval(PING_EVERY);
         loop {
-            let page = engine.feed(&cx, after, PAGE_EVENTS_MAX).await.map_err(|fault| fault.to_string())?;
-            for event in &page.events {
-                let text = serde_json::to_string(event).map_err(|error| error.to_string())?;
-                send(&mut socket, text).await?;
-            }
-            after = page.cursor;
-            if page.end {
-                break;
+            self.catch_up(&mut socket).await?;
+            tokio::select! {
+                changed = head.changed() => changed.map_err(|error| error.to_string())?,
+                piece = pieces.recv() => {
+                    if let Ok((stream, text)) = piece && self.engine.may_see(&self.cx, &stream) {
+                        let text = json!({"piece": text, "stream": stream}).to_string();
+                        send(&mut socket, Message::Text(text.into())).await?;
+                    }
+                }
+                _ = ping.tick() => {
+                    if self.heard.elapsed() > 3 * PING_EVERY {
+                        return Err("the reader is gone".into());
+                    }
+                    send(&mut socket, Message::Ping(Bytes::new())).await?;
+                }
+                frame = socket.recv() => match frame {
+                    Some(Ok(Message::Close(_)) | Err(_)) | None => return Err("closed by the reader".into()),
+                    Some(Ok(_)) => self.heard = Instant::now(),
+                },
             }
         }
-        tokio::select! {
-            changed = head.changed() => changed.map_err(|error| error.to_string())?,
-            piece = pieces.recv() => {
-                if let Ok((stream, text)) = piece && engine.may_see(&cx, &stream) {
-                    send(&mut socket, json!({"piece": text, "stream": stream}).to_string()).await?;
-                }
+    }
+
+    /// Sends everything there is. Whoever has lost the token or the account gets nothing more.
+    async fn catch_up(&mut self, socket: &mut WebSocket) -> Result<(), String> {
+        let credential = opsward_engine::credential(self.token.clone());
+        self.cx.principal = self.engine.authenticate(&credential).await.map_err(|fault| fault.to_string())?;
+        loop {
+            let page =
+                self.engine.feed(&self.cx, self.after, PAGE_EVENTS_MAX).await.map_err(|fault| fault.to_string())?;
+            for event in &page.events {
+                let text = serde_json::to_string(event).map_err(|error| error.to_string())?;
+                send(socket, Message::Text(text.into())).await?;
             }
-            frame = socket.recv() => match frame {
-                Some(Ok(Message::Close(_)) | Err(_)) | None => return Err("closed by the reader".into()),
-                Some(Ok(_)) => {}
-            },
+            self.after = page.cursor;
+            if page.end {
+                return Ok(());
+            }
         }
     }
 }
 
-async fn send(socket: &mut WebSocket, text: String) -> Result<(), String> {
-    let sending = socket.send(Message::Text(text.into()));
-    match tokio::time::timeout(std::time::Duration::from_secs(SEND_WITHIN_S), sending).await {
+async fn send(socket: &mut WebSocket, message: Message) -> Result<(), String> {
+    match tokio::time::timeout(SEND_WITHIN, socket.send(message)).await {
         Ok(sent) => sent.map_err(|error| error.to_string()),
         Err(_) => Err("the reader is too slow".into()),
     }

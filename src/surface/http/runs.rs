@@ -152,6 +152,47 @@ pub(super) async fn transcript(
     Ok(([(CONTENT_TYPE, "application/json")], text))
 }
 
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Part {
+    after: Option<u64>,
+    before: Option<u64>,
+    limit: Option<u64>,
+}
+
+const ITEMS_DEFAULT: u64 = 60;
+const ITEMS_MAX: u64 = 200;
+
+/// A part of a run as items, oldest first: what came `after` a place, or the last ones `before` it, or the
+/// last ones there are. Places count the run's records.
+pub(super) async fn items(
+    State(shared): State<Shared>,
+    Caller(cx): Caller,
+    Path((kind, id)): Path<(String, String)>,
+    Query(part): Query<Part>,
+) -> Answer {
+    let state = seen(&shared, &cx, &kind, &id).await?;
+    let limit = part.limit.unwrap_or(ITEMS_DEFAULT).clamp(1, ITEMS_MAX);
+    let end = part.before.map_or(state.stream_seq, |before| before.saturating_sub(1).min(state.stream_seq));
+    let after = part.after.unwrap_or(end.saturating_sub(limit));
+    let count = usize::try_from(limit.min(end.saturating_sub(after))).unwrap_or(0);
+    let journal = &shared.engine.parts.journal;
+    let mut events = Vec::new();
+    // A read may end early; only an empty one is the end.
+    while events.len() < count {
+        let from = events.last().map_or(after, |event: &opsward_domain::event::Event| event.stream_seq);
+        let read = journal.read(&cx, &state.stream, from, count - events.len()).await;
+        let read = read.map_err(opsward_engine::parts::journal_fault)?;
+        if read.is_empty() {
+            break;
+        }
+        events.extend(read);
+    }
+    let mut page = view::items(&state, after, &events);
+    page["scores"] = json!(sentences(&shared, &cx, &state).await?);
+    Ok(Json(page))
+}
+
 pub(super) async fn cancel(
     State(shared): State<Shared>,
     Caller(cx): Caller,

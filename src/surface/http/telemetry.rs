@@ -12,6 +12,12 @@ pub(super) async fn metrics(State(shared): State<Shared>) -> impl IntoResponse {
     let rows = [
         ("opsward_journal_events_total", "counter", "Events in the journal.", *engine.head().borrow()),
         ("opsward_runs_driven", "gauge", "Runs being driven now.", engine.drivers.busy() as u64),
+        (
+            "opsward_feed_readers",
+            "gauge",
+            "Readers that follow the feed now.",
+            super::READERS_MAX.saturating_sub(shared.readers.available_permits()) as u64,
+        ),
         ("opsward_tools", "gauge", "Tools loaded.", engine.toolbox.iter().count() as u64),
         (
             "opsward_sandbox_holds",

@@ -66,13 +66,13 @@ pub(super) async fn act(
     Ok(Json(view::run(&state)))
 }
 
-fn parse<T: serde::de::DeserializeOwned>(body: Value) -> Result<T, Fault> {
+pub(super) fn parse<T: serde::de::DeserializeOwned>(body: Value) -> Result<T, Fault> {
     serde_json::from_value(body)
         .map_err(|error| Fault::invalid("the body is not as expected").detail(error.to_string()))
 }
 
 /// An action from JSON; an unknown kind is told from a wrong argument.
-fn action_of(value: Value) -> Result<Action, Fault> {
+pub(super) fn action_of(value: Value) -> Result<Action, Fault> {
     let kind = value.get("kind").and_then(Value::as_str).unwrap_or_default().to_owned();
     let facts = ActionKind::parse(&kind)?.facts();
     serde_json::from_value(value).map_err(|error| {

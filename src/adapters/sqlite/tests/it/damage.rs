@@ -39,7 +39,7 @@ const DAMAGE: [(&str, u64); 25] = [
     ("UPDATE entry SET at_ms = at_ms + 1 WHERE seq = 100", 100),
     ("UPDATE entry SET origin = 'cli' WHERE seq = 100", 100),
     ("UPDATE entry SET cause = 0 WHERE seq = 100", 100),
-    ("UPDATE entry SET version = 2 WHERE seq = 100", 100),
+    ("UPDATE entry SET version = version + 1 WHERE seq = 100", 100),
     ("UPDATE entry SET version = -1 WHERE seq = 100", 100),
     ("UPDATE entry SET stream_seq = 1000 WHERE seq = 100", 100),
     ("UPDATE entry SET stream = 'zeta/incident/one' WHERE seq = 100", 100),
