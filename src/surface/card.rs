@@ -11,7 +11,9 @@ const VALUE_CHARS_MAX: usize = 160;
 /// The card of a plan as plain lines.
 pub fn card(plan: &PlanState) -> String {
     let mut lines = vec![format!("plan {} in workspace {}", plan.plan.id, plan.plan.workspace)];
-    lines.push(format!("  why     {}", short(&plan.plan.reason)));
+    if !plan.plan.reason.is_empty() {
+        lines.push(format!("  why     {}", short(&plan.plan.reason)));
+    }
     lines.push(format!(
         "  effect  {}, risk {}, digest {}",
         plan.plan.effect().word(),

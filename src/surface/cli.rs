@@ -35,6 +35,7 @@ pub fn commands() -> Vec<Command> {
         Command::new("action")
             .about("The actions of the platform")
             .subcommand_required(true)
+            .arg_required_else_help(true)
             .subcommand(Command::new("list").about("List every action with effect, risk and undo"))
             .subcommand(
                 Command::new("run")
@@ -47,6 +48,7 @@ pub fn commands() -> Vec<Command> {
         Command::new("log")
             .about("Logs")
             .subcommand_required(true)
+            .arg_required_else_help(true)
             .subcommand(log_filter(Command::new("search").about("Search lines").arg(words_of_lines())))
             .subcommand(log_templates())
             .subcommand(
@@ -61,6 +63,7 @@ pub fn commands() -> Vec<Command> {
         Command::new("workspace")
             .about("Workspaces")
             .subcommand_required(true)
+            .arg_required_else_help(true)
             .subcommand(Command::new("list").about("List your workspaces")),
         person(),
         schedule(),
@@ -78,6 +81,7 @@ fn tool() -> Command {
     Command::new("tool")
         .about("Tools: what a model or a person may call")
         .subcommand_required(true)
+        .arg_required_else_help(true)
         .subcommand(Command::new("list").about("List tools"))
         .subcommand(
             Command::new("show").about("Show a tool with its schema and handler").arg(word("name", "the tool's name")),
@@ -114,6 +118,7 @@ fn incident() -> Command {
     Command::new("incident")
         .about("Incidents")
         .subcommand_required(true)
+        .arg_required_else_help(true)
         .subcommand(Command::new("list").about("List incidents, newest first"))
         .subcommand(Command::new("show").about("Show an incident with its plans").arg(word("id", "the incident's id")))
         .subcommand(
@@ -127,6 +132,7 @@ fn person() -> Command {
     Command::new("person")
         .about("People, roles and tokens")
         .subcommand_required(true)
+        .arg_required_else_help(true)
         .subcommand(Command::new("list").about("List people"))
         .subcommand(Command::new("add").about("Add a person").arg(word("name", "a-z, 0-9 and '-'")))
         .subcommand(
@@ -151,6 +157,7 @@ fn schedule() -> Command {
     Command::new("schedule")
         .about("What is done again and again, with the rights of whoever made it")
         .subcommand_required(true)
+        .arg_required_else_help(true)
         .subcommand(
             Command::new("add")
                 .about("Make a schedule: an action, a tool run or a question, by cron or by period")

@@ -198,9 +198,13 @@ async fn tool_run(client: &Client, matches: &ArgMatches) -> Result<u8, Fault> {
         print::json(&value);
         return Ok(0);
     }
-    print::line(&print::field(&value, "answer"));
+    let answer = print::field(&value, "answer");
+    if !answer.trim().is_empty() {
+        print::line(answer.trim_end());
+    }
     for action in value["actions"].as_array().into_iter().flatten() {
-        print::line(&format!("would propose: {action}"));
+        print::line(&format!("proposes {action}"));
+        print::line(&format!("nothing is done yet; to ask for it: opsward action run -w {space} '{action}'"));
     }
     Ok(0)
 }
@@ -234,6 +238,9 @@ async fn logs(client: &Client, verb: &str, matches: &ArgMatches) -> Result<u8, F
     if client.json {
         print::json(&list);
         return Ok(0);
+    }
+    if list.as_array().is_none_or(Vec::is_empty) {
+        print::line("no lines match; look further back with --minutes (15), or with fewer words");
     }
     for item in list.as_array().into_iter().flatten() {
         if verb == "search" {

@@ -69,7 +69,8 @@ async fn seen(shared: &Shared, cx: &CallContext, kind: &str, id: &str) -> Result
     let name = named(cx, kind, id)?;
     let state = shared.engine.run(cx, &name).await?;
     if state.stream_seq == 0 {
-        return Err(Fault::not_found(format!("there is no {kind} {id}")));
+        let fault = Fault::not_found(format!("there is no {kind} {id}"));
+        return Err(if kind == "incident" { fault.hint("`opsward incident list` shows them") } else { fault });
     }
     match &state.workspace {
         // The asker of a refused request for a workspace that is not theirs may still read the refusal.

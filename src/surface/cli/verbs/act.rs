@@ -59,8 +59,11 @@ pub(super) fn json_argument(text: &str) -> Result<Value, Fault> {
         Some(file) => read_input(file)?,
         None => text.to_owned(),
     };
-    serde_json::from_str(&body)
-        .map_err(|error| Fault::invalid("that is not JSON").detail(error.to_string()).hint("use @FILE for a file"))
+    serde_json::from_str(&body).map_err(|error| {
+        Fault::invalid("that is not JSON")
+            .detail(error.to_string())
+            .hint("for example '{\"workload\": \"web\"}'; @FILE reads a file")
+    })
 }
 
 async fn act(client: &Client, space: &str, action: Value, matches: &ArgMatches) -> Result<u8, Fault> {

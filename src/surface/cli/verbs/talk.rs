@@ -188,12 +188,27 @@ pub(super) async fn incident(client: &Client, id: &str) -> Result<u8, Fault> {
         print::json(&run);
         return Ok(0);
     }
-    print::line(&format!("incident {id}: {}", print::field(&run, "status")));
+    let place = print::field(&run, "workspace");
+    let opened = print::day_at(run["opened_at_ms"].as_i64().unwrap_or(0));
+    print::line(&format!(
+        "incident {id} in {place}: {}, opened {opened}",
+        print::field(&run, "status").replace('_', " ")
+    ));
+    for alert in run["alerts"].as_array().into_iter().flatten() {
+        let on = alert["workload"].as_str().map_or(String::new(), |name| format!(" on {name}"));
+        print::line(&format!("alert {}{on}", print::field(alert, "name")));
+    }
     for plan in run["plans"].as_array().into_iter().flatten() {
         print::line(&print::field(plan, "card"));
         print::line(&format!("  {}  {}", print::field(plan, "status"), print::field(plan, "ended")));
     }
-    print::line(&print::field(&run, "answer"));
+    for key in ["answer", "detail"] {
+        let said = print::field(&run, key);
+        if !said.is_empty() {
+            print::line(&said);
+        }
+    }
+    print::line(&format!("timeline and evidence: opsward incident report {id}"));
     Ok(0)
 }
 
