@@ -408,7 +408,9 @@ fn zone(bytes: &[u8], end: usize) -> usize {
 fn is_clock(text: &[u8]) -> bool {
     text.windows(5).enumerate().any(|(at, five)| {
         let colon = matches!(five[2], b':') && five[..2].iter().chain(&five[3..]).all(u8::is_ascii_digit);
-        colon && (at == 0 || !text[at - 1].is_ascii_digit())
+        // An address with a port is no time.
+        let led = at == 0 || !(text[at - 1].is_ascii_digit() || text[at - 1] == b'.');
+        colon && led && !text.get(at + 5).is_some_and(u8::is_ascii_digit)
     }) || is_dotted_clock(text)
 }
 

@@ -46,7 +46,7 @@ use scan::{Look, Scan};
 /// Lines remembered for the fast way, by generation.
 const REMEMBERED_MAX: usize = 16_384;
 /// Share of the templates, as a divisor, that are forgotten at once.
-const FORGET_SHARE: usize = 8;
+const FORGET_SHARE: usize = 4;
 
 /// What happens when there is no room for another template.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

@@ -105,6 +105,7 @@ fn headers_are_found_by_their_form() {
         ("05-01 10:00:00.123  1702  2395 D WindowManager: focus lost", "focus lost"),
         ("17/06/09 20:10:40 INFO storage.Block: stored 5", "stored 5"),
         ("081109 203615 148 INFO dfs.Node$Responder: 5 done", "5 done"),
+        ("[05.01 10:00:00] some.exe - 10.0.0.89:443 closed", "10.0.0.89:443 closed"),
         ("1717000000 host-1 something odd", "host-1 something odd"),
         ("2024-05-01 10:00:00,123 - app.module - INFO - ready to serve", "ready to serve"),
         ("2024-05-01T10:00:00.123456789Z stdout F hello 5", "hello 5"),
