@@ -216,11 +216,11 @@ impl Stage {
 
     /// A tool run by a person: gate, journal, worker and back over HTTP.
     async fn tool_runs(&self, count: u64) -> Result<Row, Fault> {
-        let path = format!("/workspaces/{WORKSPACE}/tools/show_state?wait_ms={TURN_WAIT_MS}");
+        let path = format!("/workspaces/{WORKSPACE}/tools/show_state");
         let mut took = Vec::new();
         for _ in 0..count {
             let start = Instant::now();
-            self.owner.post(&path, &json!({"input": {}})).await?;
+            self.owner.post(&path, &json!({})).await?;
             took.push(since_ms(start));
         }
         Ok(Row::new("tool run over HTTP", "ms", took))

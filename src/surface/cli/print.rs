@@ -18,6 +18,12 @@ pub(super) fn piece(text: &str) {
     let _ = write!(out, "{text}").and_then(|()| out.flush());
 }
 
+/// Replaces the line of progress on the terminal; nothing clears it.
+pub(super) fn progress(text: &str) {
+    let mut err = std::io::stderr();
+    let _ = write!(err, "\r\x1b[K{}", visible(text)).and_then(|()| err.flush());
+}
+
 /// Prints a value as JSON.
 pub(super) fn json(value: &Value) {
     let text = serde_json::to_string_pretty(value).unwrap_or_else(|_| value.to_string());

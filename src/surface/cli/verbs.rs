@@ -3,6 +3,7 @@
 mod act;
 mod schedule;
 mod score;
+mod ingest;
 mod talk;
 
 use clap::ArgMatches;
@@ -42,7 +43,7 @@ async fn nested(client: &Client, group: &str, verb: &str, matches: &ArgMatches) 
         ("tool", "run") => tool_run(client, matches).await,
         ("action", "list") => actions(client).await,
         ("action", "run") => act::literal(client, matches).await,
-        ("log", "ingest") => ingest(client, matches).await,
+        ("log", "ingest") => ingest::run(client, matches).await,
         ("log", verb) => logs(client, verb, matches).await,
         ("incident", "list") => incidents(client).await,
         ("incident", "show") => talk::incident(client, &text(matches, "id")).await,
@@ -260,21 +261,6 @@ async fn logs(client: &Client, verb: &str, matches: &ArgMatches) -> Result<u8, F
             ));
         }
     }
-    Ok(0)
-}
-
-async fn ingest(client: &Client, matches: &ArgMatches) -> Result<u8, Fault> {
-    let space = workspace(client, matches).await?;
-    let files: Vec<String> = matches.get_many::<String>("file").into_iter().flatten().cloned().collect();
-    let suffix = matches.get_one::<String>("workload").map_or(String::new(), |name| format!("?workload={name}"));
-    let mut kept = 0u64;
-    let inputs = if files.is_empty() { vec!["-".to_owned()] } else { files };
-    for file in inputs {
-        let body = read_input(&file)?;
-        let answer = client.post_text(&format!("/workspaces/{space}/logs{suffix}"), body).await?;
-        kept += answer["ingested"].as_u64().unwrap_or(0);
-    }
-    print::line(&format!("{kept} lines kept"));
     Ok(0)
 }
 
