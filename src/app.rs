@@ -69,6 +69,7 @@ impl App {
         let parts = Parts {
             journal: ports.0,
             provider: ports.1,
+            kits: provider.clone(),
             telemetry: provider.clone(),
             logs: Arc::new(logs),
             series: Arc::new(series),

@@ -164,8 +164,11 @@ fn context_tokens() -> u32 {
 impl Config {
     /// Reads `path`; the fault names file, line and what was expected.
     pub fn read(path: &Path) -> Result<Self, Fault> {
-        let text = std::fs::read_to_string(path)
-            .map_err(|error| Fault::invalid(format!("{} cannot be read", path.display())).detail(error.to_string()))?;
+        let text = std::fs::read_to_string(path).map_err(|error| {
+            Fault::invalid(format!("{} cannot be read", path.display()))
+                .detail(error.to_string())
+                .hint("`opsward config sample` prints one to begin with")
+        })?;
         Self::parse(&text, &path.display().to_string())
     }
 
@@ -176,7 +179,15 @@ impl Config {
             Fault::invalid(format!("{name}, line {line}: {}", error.message()))
                 .hint("`opsward config sample` prints every key")
         })?;
-        config.check()?;
+        config.check().map_err(|fault| Fault {
+            message: format!("{name}: {}", fault.message),
+            hint: if fault.hint.is_empty() {
+                "`opsward config sample` prints every key".to_owned()
+            } else {
+                fault.hint
+            },
+            ..fault
+        })?;
         Ok(config)
     }
 

@@ -19,6 +19,7 @@ pub use workspace::{CreateWorkspace, DeleteWorkspace};
 
 use crate::effect::{Check, Effect, Risk, Undo};
 use crate::fault::Fault;
+use crate::name::Workspace;
 use crate::resource::{Resource, ResourceState};
 
 /// What holds for every action of a kind.
@@ -164,6 +165,24 @@ actions! {
     CreateVolume => storage::CREATE,
     ResizeVolume => storage::RESIZE,
     DeleteVolume => storage::DELETE,
+}
+
+impl Action {
+    /// What it reads besides the resource it acts on: the workspace, unless it is the step's own, and which
+    /// resource of it. Reading takes the same rights there as acting.
+    pub fn source(&self) -> Option<(Option<&Workspace>, Resource)> {
+        match self {
+            Self::RestoreBackup(restore) => Some((restore.from.as_ref(), Resource::Backup(restore.backup.clone()))),
+            _ => None,
+        }
+    }
+    /// Checks the state of what it reads, see [`Action::source`].
+    pub fn check_source(&self, state: &ResourceState) -> Result<(), Fault> {
+        match self {
+            Self::RestoreBackup(restore) => restore.check_source(state),
+            _ => Ok(()),
+        }
+    }
 }
 
 impl ActionKind {

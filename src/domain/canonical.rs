@@ -21,7 +21,7 @@ fn write(value: &Value, out: &mut String) {
                 if i > 0 {
                     out.push(',');
                 }
-                out.push_str(&Value::String(key.clone()).to_string());
+                out.push_str(&Value::from(key.as_str()).to_string());
                 out.push(':');
                 write(&map[key], out);
             }

@@ -125,8 +125,7 @@ pub struct Outcome {
     pub summary: String,
     /// Typed result, such as a new revision or a function's status.
     pub result: Value,
-    /// Version in which it left what taking it back acts on, if that exists: its own resource, or the
-    /// volume that a restore made.
+    /// Version in which it left its resource, if that still exists.
     pub version: Option<crate::resource::ResourceVersion>,
 }
 
@@ -191,6 +190,8 @@ pub enum Body {
     TokenRevoked { token: Id, reason: String },
     /// A switch was set: no effects while on. No workspace means the whole tenant.
     SwitchSet { workspace: Option<Workspace>, on: bool, reason: String },
+    /// A key on paper that opens the backups of a workspace was made and handed out; never the key itself.
+    RecoveryKitTaken { workspace: Workspace },
 
     /// Someone said something, or typed an action.
     MessageReceived { workspace: Workspace, origin: Origin, text: String },

@@ -106,6 +106,6 @@ impl std::error::Error for Fault {}
 
 impl From<crate::name::NameError> for Fault {
     fn from(error: crate::name::NameError) -> Self {
-        Self::invalid(error.to_string())
+        Self::invalid(error.to_string()).hint("a name is 1 to 63 of a-z, 0-9 and inner '-'")
     }
 }

@@ -104,6 +104,10 @@ impl Plan {
     pub fn digest(&self) -> String {
         crate::canonical::digest("opsward-plan-1", &(&self.workspace, &self.steps, &self.goal))
     }
+    /// Workspaces besides its own that its steps read from.
+    pub fn sources(&self) -> impl Iterator<Item = &Workspace> {
+        self.steps.iter().filter_map(|step| step.action.source()?.0).filter(|name| **name != self.workspace)
+    }
     /// The strongest effect of its steps.
     pub fn effect(&self) -> Effect {
         self.steps.iter().map(Step::effect).max().unwrap_or(Effect::Observe)
@@ -137,7 +141,10 @@ pub fn facts(state: &ResourceState) -> Facts {
             put("memory_bytes_max", status.memory_bytes_max.to_string());
         }
         ResourceState::Volume(status) => {
-            put("size_bytes", status.size_bytes.to_string());
+            // What a restore brings is known when it is there.
+            if status.size_bytes > 0 {
+                put("size_bytes", status.size_bytes.to_string());
+            }
         }
         ResourceState::Function(status) => {
             put("active", status.active.map_or("none".to_owned(), |v| v.to_string()));

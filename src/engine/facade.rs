@@ -1,5 +1,6 @@
 //! The engine as surfaces see it: authenticate, submit, follow, view. Surfaces translate; they decide nothing.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use opsward_domain::action::{Action, ActionKind};
@@ -53,16 +54,16 @@ impl Setup {
         workspace: Option<&Workspace>,
         creating: bool,
     ) -> Result<Setting, Fault> {
-        let ours = match workspace {
-            None => true,
-            Some(_) if creating => true,
-            Some(name) => match self.provider.observe(cx, &Query::Workspaces).await? {
-                Observation::Workspaces(list) => list.iter().any(|status| status.name == *name),
-                _ => false,
+        let ours: BTreeSet<Workspace> = match workspace {
+            Some(_) if !creating => match self.provider.observe(cx, &Query::Workspaces).await? {
+                Observation::Workspaces(list) => list.into_iter().map(|status| status.name).collect(),
+                _ => BTreeSet::new(),
             },
+            _ => BTreeSet::new(),
         };
-        let off = workspace.is_none_or(|name| self.switches.off(cx.tenant(), name));
-        Ok(Setting { workspace_is_ours: ours, members: self.people.members(cx.tenant()), switched_off: off })
+        let workspace_is_ours = creating || workspace.is_none_or(|name| ours.contains(name));
+        let switched_off = workspace.is_none_or(|name| self.switches.off(cx.tenant(), name));
+        Ok(Setting { workspace_is_ours, ours, members: self.people.members(cx.tenant()), switched_off })
     }
 
     /// May the caller look at `what` in `workspace`?
@@ -148,7 +149,8 @@ impl Engine {
         text: &str,
     ) -> Result<(Id, u64), Fault> {
         if text.trim().is_empty() || text.chars().count() > MESSAGE_CHARS_MAX {
-            return Err(Fault::invalid(format!("a message has 1 to {MESSAGE_CHARS_MAX} characters")));
+            return Err(Fault::invalid(format!("a message has 1 to {MESSAGE_CHARS_MAX} characters"))
+                .hint("send it in parts, or ingest it as log lines and ask about those"));
         }
         self.setup.may_govern(cx, Some(workspace), "converse").await?;
         let id = conversation.unwrap_or_else(|| self.parts.entropy.id("c"));

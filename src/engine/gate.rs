@@ -1,6 +1,7 @@
 //! The one place that asks policy. Allow < Ask < Deny, the strictest wins; an error is a Deny.
 //! Holds the seal: nothing else can make an `Authorized<Step>`.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use opsward_domain::context::{CallContext, Origin};
@@ -21,6 +22,8 @@ use opsward_ports::runner::Runner;
 pub struct Setting {
     /// True if the workspace is one of the caller's tenant.
     pub workspace_is_ours: bool,
+    /// The workspaces of the caller's tenant, as far as the question needs them.
+    pub ours: BTreeSet<Workspace>,
     /// People of the tenant with a role in the workspace.
     pub members: Vec<Principal>,
     /// True if a switch forbids effects there.
@@ -87,13 +90,13 @@ impl Gate {
         let mut steps = Vec::with_capacity(plan.steps.len());
         let mut only_switch = setting.switched_off;
         for step in &plan.steps {
-            let question = self.step_question(cx, setting, step, influence, approvers);
-            let decision = self.decide_question(&question).await;
+            let questions = self.step_questions(cx, setting, step, influence, approvers);
+            steps.push(self.decide_all(&questions).await);
             if setting.switched_off {
-                let open = Question { switched_off: false, ..question };
-                only_switch &= self.decide_question(&open).await.verdict != Verdict::Deny;
+                let open = |question| Question { switched_off: false, ..question };
+                let open: Vec<Question> = questions.into_iter().map(open).collect();
+                only_switch &= self.decide_all(&open).await.verdict != Verdict::Deny;
             }
-            steps.push(decision);
         }
         let overall = Decision::strictest(steps.clone());
         PlanDecision { overall, steps, policy_set: self.policy_set(), only_switch }
@@ -108,8 +111,7 @@ impl Gate {
         influence: &Label,
         approvers: &[Approver],
     ) -> Result<Authorized<Step>, Decision> {
-        let question = self.step_question(cx, setting, step, influence, approvers);
-        let decision = self.decide_question(&question).await;
+        let decision = self.decide_all(&self.step_questions(cx, setting, step, influence, approvers)).await;
         match decision.verdict {
             Verdict::Allow => Ok(Authorized::new(&self.seal, step.clone())),
             Verdict::Ask { .. } | Verdict::Deny => Err(decision),
@@ -132,6 +134,15 @@ impl Gate {
         }
         let inverse = Step { action: undo.clone(), expects, diff: Vec::new(), undo: None, ..step.clone() };
         Ok(Authorized::new(&self.seal, inverse))
+    }
+
+    /// The strictest of all answers.
+    async fn decide_all(&self, questions: &[Question]) -> Decision {
+        let mut decisions = Vec::with_capacity(questions.len());
+        for question in questions {
+            decisions.push(self.decide_question(question).await);
+        }
+        Decision::strictest(decisions)
     }
 
     /// Allow if permitted now; Ask if permitted with one of the hypothetical groups of approvers, weakest
@@ -198,6 +209,35 @@ impl Gate {
     fn advise(&self, answer: &Answer, otherwise: &str) -> String {
         let lines: Vec<String> = answer.policies.iter().filter_map(|id| self.policy.advice(id)).collect();
         if lines.is_empty() { otherwise.to_owned() } else { lines.join("; ") }
+    }
+
+    /// The question about a step, and the same one about the other workspace that it reads from, if any: what
+    /// one may not do there, one may not carry out of there.
+    fn step_questions(
+        &self,
+        cx: &CallContext,
+        setting: &Setting,
+        step: &Step,
+        influence: &Label,
+        approvers: &[Approver],
+    ) -> Vec<Question> {
+        let here = self.step_question(cx, setting, step, influence, approvers);
+        let Some((Some(other), resource)) = step.action.source() else { return vec![here] };
+        if *other == step.workspace {
+            return vec![here];
+        }
+        let there = Setting { workspace_is_ours: setting.ours.contains(other), ..setting.clone() };
+        let base = self.question(cx, &there, Some(other), here.verb.clone(), influence);
+        let there = Question {
+            role: base.role,
+            workspace: base.workspace,
+            resource_tenant: base.resource_tenant,
+            members: base.members,
+            resource_kind: resource.kind().to_owned(),
+            resource_name: resource.name().to_owned(),
+            ..here.clone()
+        };
+        vec![here, there]
     }
 
     fn step_question(

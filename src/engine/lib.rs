@@ -16,6 +16,7 @@ pub mod ingest;
 pub mod intake;
 pub mod investigate;
 pub mod keeping;
+pub mod kits;
 pub mod looks;
 pub mod observe;
 pub mod parts;

@@ -10,6 +10,7 @@ use opsward_ports::clock::{Clock, Entropy};
 use opsward_ports::disk::Disk;
 pub use opsward_ports::disk::Room;
 use opsward_ports::journal::{self, Journal};
+use opsward_ports::kits::Kits;
 use opsward_ports::logs::Logs;
 use opsward_ports::model::Model;
 use opsward_ports::policy::Policy;
@@ -58,6 +59,8 @@ pub struct Parts {
     pub journal: Arc<dyn Journal>,
     /// The platform.
     pub provider: Arc<dyn Provider>,
+    /// Recovery kits of the platform's backups.
+    pub kits: Arc<dyn Kits>,
     /// What the platform says by itself.
     pub telemetry: Arc<dyn TelemetrySource>,
     /// Logs.

@@ -77,6 +77,10 @@ impl Planner {
         action.validate()?;
         let before = observe_resource(self.provider.as_ref(), cx, workspace, &action.resource()).await?;
         let after = action.predict(&before).map_err(|fault| name_it(fault, &action))?;
+        if let Some((other, resource)) = action.source() {
+            let state = observe_resource(self.provider.as_ref(), cx, other.unwrap_or(workspace), &resource).await?;
+            action.check_source(&state).map_err(|fault| name_it(fault, &action))?;
+        }
         Ok(Step {
             index,
             workspace: workspace.clone(),

@@ -15,6 +15,7 @@ use opsward_domain::seal::GateSeal;
 use opsward_ports::disk::MemoryDisk;
 use opsward_ports::journal::Journal;
 use opsward_ports::journal::memory::MemoryJournal;
+use opsward_ports::kits::MemoryKits;
 use opsward_ports::logs::memory::MemoryLogs;
 use opsward_ports::policy::Policy;
 use opsward_ports::runner::Runner;
@@ -151,6 +152,7 @@ async fn engine(transcript: &Transcript, stage: Stage, recorded: &Arc<Recorded>)
     let parts = Parts {
         journal,
         provider: recorded.clone(),
+        kits: Arc::new(MemoryKits),
         telemetry: Arc::new(MemoryTelemetry::default()),
         logs: Arc::new(MemoryLogs::new()),
         series: Arc::new(MemorySeries::new()),

@@ -7,6 +7,7 @@ pub mod clock;
 pub mod disk;
 pub mod identity;
 pub mod journal;
+pub mod kits;
 pub mod logs;
 pub mod model;
 pub mod policy;

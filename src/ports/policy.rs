@@ -23,8 +23,16 @@ use serde::{Deserialize, Serialize};
 pub const OBSERVATIONS: [&str; 8] = ["logs", "metrics", "state", "changes", "runbooks", "incidents", "audit", "people"];
 
 /// What concerns the service itself: the closed list of [`Verb::Govern`].
-pub const GOVERNANCE: [&str; 7] =
-    ["converse", "schedule", "raise_alert", "ingest_logs", "approve", "set_switch", "manage_people"];
+pub const GOVERNANCE: [&str; 8] = [
+    "converse",
+    "schedule",
+    "raise_alert",
+    "ingest_logs",
+    "approve",
+    "set_switch",
+    "manage_people",
+    "take_recovery_kit",
+];
 
 /// What is asked to happen.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -65,6 +65,9 @@ pub fn commands() -> Vec<Command> {
             .subcommand_required(true)
             .arg_required_else_help(true)
             .subcommand(Command::new("list").about("List your workspaces")),
+        Command::new("recovery-kit")
+            .about("Print a page, once, whose key opens the backups of a workspace without this machine (owners)")
+            .arg(workspace()),
         person(),
         schedule(),
         Command::new("switch")

@@ -3,6 +3,7 @@
 
 mod admin;
 mod auth;
+mod body;
 mod evidence;
 mod feed;
 mod page;
@@ -20,11 +21,14 @@ use axum::http::StatusCode;
 use axum::middleware;
 use axum::response::IntoResponse;
 use axum::routing::{delete, get, post};
+use opsward_domain::fault::Fault;
 use opsward_engine::facade::Engine;
 use tokio::sync::Semaphore;
 
 pub use auth::Caller;
 pub use feed::READERS_MAX;
+
+use crate::problem::Problem;
 
 /// Largest request body; a function's source is the largest thing sent.
 pub const BODY_BYTES_MAX: usize = 16 * 1024 * 1024;
@@ -67,6 +71,7 @@ pub fn router(shared: Shared) -> Router {
         .route("/workspaces/{workspace}/volumes", get(work::volumes))
         .route("/workspaces/{workspace}/functions", get(work::functions))
         .route("/workspaces/{workspace}/backups", get(work::backups))
+        .route("/workspaces/{workspace}/recovery-kit", post(admin::recovery_kit))
         .route("/workspaces/{workspace}/changes", get(evidence::changes))
         .route("/workspaces/{workspace}/logs", get(evidence::logs).post(evidence::ingest))
         .route("/workspaces/{workspace}/logs/templates", get(evidence::templates))
@@ -103,10 +108,15 @@ pub fn router(shared: Shared) -> Router {
         .route("/readyz", get(ready))
         .route("/metrics", get(telemetry::metrics))
         .merge(page::routes())
+        .fallback(nothing_here)
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
         .layer(middleware::from_fn(auth::to_its_end))
         .layer(middleware::from_fn_with_state(shared.clone(), auth::known_host))
         .with_state(shared)
+}
+
+async fn nothing_here() -> Problem {
+    Problem(Fault::not_found("there is nothing at this address").hint("/openapi.json lists every address"))
 }
 
 /// Alive in any case; a second line says when log lines and samples are refused.

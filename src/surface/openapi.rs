@@ -20,6 +20,7 @@ pub const ROUTES: &[(&str, &str, &str)] = &[
     ("get", "/api/v1/workspaces/{workspace}/volumes", "Volumes"),
     ("get", "/api/v1/workspaces/{workspace}/functions", "Functions"),
     ("get", "/api/v1/workspaces/{workspace}/backups", "Backups"),
+    ("post", "/api/v1/workspaces/{workspace}/recovery-kit", "Make a recovery kit of the backups; shown once"),
     ("get", "/api/v1/workspaces/{workspace}/changes", "Deploys, configuration and scaling"),
     ("get", "/api/v1/workspaces/{workspace}/logs", "Search log lines"),
     ("post", "/api/v1/workspaces/{workspace}/logs", "Ingest log lines"),

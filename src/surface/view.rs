@@ -65,6 +65,7 @@ pub fn settled(state: &RunState) -> bool {
 /// A plan as JSON, its card included.
 pub fn plan(plan: &PlanState) -> Value {
     let steps: Vec<&str> = plan.steps.iter().map(step_word).collect();
+    let outcomes: Vec<Value> = plan.steps.iter().map(outcome).collect();
     let approval = plan.approval.as_ref().map(|asked| {
         json!({
             "id": asked.request.id, "approvers": asked.request.approvers, "asker": asked.request.asker,
@@ -73,10 +74,19 @@ pub fn plan(plan: &PlanState) -> Value {
     });
     json!({
         "id": plan.plan.id, "digest": plan.digest, "status": plan_status(plan), "card": card(plan),
-        "plan": plan.plan, "decision": plan.decision, "steps": steps, "approval": approval,
+        "plan": plan.plan, "decision": plan.decision, "steps": steps, "outcomes": outcomes, "approval": approval,
         "goal": plan.goal.as_ref().map(|(verdict, claims)| json!({"verdict": verdict, "claims": claims})),
         "ended": plan.end.as_ref().map(|(_, reason)| reason),
     })
+}
+
+/// What became of a step: its result, or why there is none. Null while it is not over.
+fn outcome(step: &StepState) -> Value {
+    match step {
+        StepState::Succeeded { outcome } => json!({"summary": outcome.summary, "result": outcome.result}),
+        StepState::Failed { fault, .. } | StepState::Stuck { fault } => json!({"fault": fault}),
+        _ => Value::Null,
+    }
 }
 
 fn step_word(step: &StepState) -> &'static str {

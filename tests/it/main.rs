@@ -9,6 +9,7 @@ mod keeping;
 mod kill;
 mod recovery;
 mod replay;
+mod restoring;
 mod schedules;
 mod service;
 mod support;

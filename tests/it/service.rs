@@ -90,6 +90,11 @@ impl Service {
 }
 
 impl Service {
+    /// The server's process.
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Ends the server in order; its workloads go on until this is dropped.
     pub(crate) fn stop(&mut self) {
         let pid = Pid::from_raw(i32::try_from(self.child.id()).unwrap()).unwrap();

@@ -23,6 +23,7 @@ use opsward_ports::clock::{Clock, CountingEntropy, SystemClock};
 use opsward_ports::disk::MemoryDisk;
 use opsward_ports::journal::memory::MemoryJournal;
 use opsward_ports::journal::{Appended, Error, Journal, Verified};
+use opsward_ports::kits::MemoryKits;
 use opsward_ports::logs::Logs;
 use opsward_ports::logs::memory::MemoryLogs;
 use opsward_ports::model::Model;
@@ -196,6 +197,7 @@ impl World {
         let parts = Parts {
             journal: journal.clone(),
             provider: self.platform.clone().unwrap_or_else(|| self.provider.clone()),
+            kits: Arc::new(MemoryKits),
             telemetry: self.telemetry.clone(),
             logs: self.logs.clone(),
             series: self.series.clone(),

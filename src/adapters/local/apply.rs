@@ -10,7 +10,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use base64::Engine as _;
-use opsward_domain::action::Action;
+use opsward_domain::action::{Action, RestoreBackup};
 use opsward_domain::event::Outcome;
 use opsward_domain::fault::{Code, Fault};
 use opsward_domain::name::{Tenant, Workload};
@@ -156,8 +156,13 @@ impl Inner {
         };
         let taken = self.addresses();
         let salt = u64::try_from(self.clock.now_ms()).unwrap_or(0);
+        let backup = |restore: &RestoreBackup| {
+            let kept = self.source(place, restore)?.state().backups.get(&restore.backup).cloned();
+            kept.ok_or_else(|| Fault::not_found(format!("there is no backup {}", restore.backup)))
+        };
         let machine = Machine {
             now_ms: self.clock.now_ms(),
+            backup: &backup,
             port: &|| port::free(port::ADDRESSES, salt, &taken),
             promised: &promised,
         };

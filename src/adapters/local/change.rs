@@ -3,7 +3,7 @@
 mod backup;
 mod function;
 
-use opsward_domain::action::Action;
+use opsward_domain::action::{Action, RestoreBackup};
 use opsward_domain::fault::{Code, Fault};
 use opsward_domain::name::{Function, Volume, Workload};
 use opsward_domain::resource::{ResourceState, WorkloadStatus};
@@ -13,7 +13,7 @@ use opsward_domain::time::AtMs;
 use crate::expand::{Scope, expand};
 use crate::options::{KEPT_MAX, VOLUMES_MAX, WORKLOADS_MAX};
 use crate::shim::spawn::find_program;
-use crate::state::{Kept, State, Wanted, WantedVolume};
+use crate::state::{Kept, KeptBackup, State, Wanted, WantedVolume};
 
 /// A changed state, and the revision that must be on disk before it.
 #[derive(Debug)]
@@ -47,6 +47,8 @@ pub(crate) struct Machine<'a> {
     pub(crate) now_ms: AtMs,
     /// A fresh stable port.
     pub(crate) port: &'a dyn Fn() -> Option<u16>,
+    /// The backup that a restore reads.
+    pub(crate) backup: &'a dyn Fn(&RestoreBackup) -> Result<KeptBackup, Fault>,
     /// Memory promised to each workload now.
     pub(crate) promised: &'a dyn Fn(&Workload, &Wanted) -> Result<u64, Fault>,
 }
@@ -94,7 +96,9 @@ pub(crate) fn change(
             change.state.functions.remove(&delete.function);
         }
         (Action::CreateBackup(create), _) => backup::create(&mut change.state, create, machine.now_ms)?,
-        (Action::RestoreBackup(restore), _) => backup::restore(&mut change.state, restore)?,
+        (Action::RestoreBackup(restore), _) => {
+            backup::restore(&mut change.state, restore, &(machine.backup)(restore)?)?
+        }
         (Action::DeleteBackup(delete), _) => {
             change.state.backups.remove(&delete.backup);
         }

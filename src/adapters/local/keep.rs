@@ -1,12 +1,17 @@
 //! Bringing function and backup changes about. Every branch may run twice: after a crash it is run
 //! again, except a call of a function, which is answered as interrupted.
 
+use std::sync::Arc;
+
+use async_trait::async_trait;
 use opsward_domain::action::{CreateBackup, DeleteBackup, RestoreBackup, VerifyBackup};
 use opsward_domain::canonical::digest_bytes;
+use opsward_domain::context::CallContext;
 use opsward_domain::event::Outcome;
 use opsward_domain::fault::{Code, Fault};
-use opsward_domain::name::{Backup, Tenant, Workspace};
-use opsward_snapshots::{Source, Watch};
+use opsward_domain::name::{Backup, Workspace};
+use opsward_ports::kits::{Kits, Page};
+use opsward_snapshots::{Restored, Source, Watch};
 use serde_json::{Value, json};
 
 use crate::disk;
@@ -75,17 +80,13 @@ impl Inner {
         Ok(outcome(place, &verify.backup, summary, result))
     }
 
+    /// The workspace whose backup a restore into `place` reads; of the same tenant always.
+    pub(crate) fn source(&self, place: &Place, restore: &RestoreBackup) -> Result<Arc<Place>, Fault> {
+        self.place(&place.tenant, restore.from.as_ref().unwrap_or(&place.workspace))
+    }
+
     pub(crate) async fn restore(&self, place: &Place, restore: &RestoreBackup) -> Result<Outcome, Fault> {
-        let id = snapshot(&place.state(), &restore.backup)?;
-        let (label, into) = (restore.volume.to_string(), place.folder.volume(&restore.into));
-        let restored = place.vaults.with(move |vault| {
-            // What a restore before a crash left is not whole; nobody may mount it until this is answered.
-            disk::remove_tree(&into)
-                .and_then(|()| std::fs::create_dir_all(into.parent().unwrap_or(&into)))
-                .map_err(|error| opsward_snapshots::Error::Storage { detail: error.to_string() })?;
-            vault.restore(&id, &label, &into, &Watch::default())
-        });
-        let restored = match restored.await {
+        let restored = match self.bring_back(place, restore).await {
             Ok(restored) => restored,
             Err(fault) => {
                 place.amend(|state| state.volumes.retain(|name, _| *name != restore.into)).await?;
@@ -104,6 +105,21 @@ impl Inner {
         let state = place.state();
         let version = state.volumes.get(&restore.into).map(|volume| state.version_of(volume.version));
         Ok(Outcome { summary, result, version })
+    }
+
+    /// Writes what the backup holds into the new volume's folder.
+    async fn bring_back(&self, place: &Place, restore: &RestoreBackup) -> Result<Restored, Fault> {
+        let source = self.source(place, restore)?;
+        let id = snapshot(&source.state(), &restore.backup)?;
+        let (label, into) = (restore.volume.to_string(), place.folder.volume(&restore.into));
+        let restored = source.vaults.with(move |vault| {
+            // What a restore before a crash left is not whole; nobody may mount it until this is answered.
+            disk::remove_tree(&into)
+                .and_then(|()| std::fs::create_dir_all(into.parent().unwrap_or(&into)))
+                .map_err(|error| opsward_snapshots::Error::Storage { detail: error.to_string() })?;
+            vault.restore(&id, &label, &into, &Watch::default())
+        });
+        restored.await
     }
 
     pub(crate) async fn drop_backup(&self, place: &Place, delete: &DeleteBackup) -> Result<Outcome, Fault> {
@@ -135,16 +151,15 @@ impl Inner {
     }
 }
 
-impl LocalProvider {
-    /// Adds a recovery key to a workspace's vault and returns the page to print: it opens the backups
-    /// without this machine's key. Shown once, kept nowhere. `Corrupt` if the vault does not open.
-    pub async fn recovery_kit(&self, tenant: &Tenant, workspace: &Workspace) -> Result<String, Fault> {
-        let place = self.inner.place(tenant, workspace)?;
+#[async_trait]
+impl Kits for LocalProvider {
+    async fn recovery_kit(&self, cx: &CallContext, workspace: &Workspace) -> Result<Page, Fault> {
+        let place = self.inner.place(cx.tenant(), workspace)?;
         let made_on = day(self.inner.clock.now_ms());
-        let title = format!("backups of workspace {workspace} of tenant {tenant}");
+        let title = format!("backups of workspace {workspace} of tenant {}", cx.tenant());
         let page = place.vaults.with(move |vault| {
             let (kit, _) = vault.add_recovery_kit()?;
-            Ok(kit.render(&title, &made_on).to_string())
+            Ok(Page::new(kit.render(&title, &made_on).to_string()))
         });
         page.await
     }

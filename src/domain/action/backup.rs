@@ -5,8 +5,8 @@ use serde::{Deserialize, Serialize};
 use super::{Action, ActionFacts, Field, FieldKind, unexpected};
 use crate::effect::{Check, Effect, Risk, Undo};
 use crate::fault::Fault;
-use crate::name::{Backup, Volume};
-use crate::resource::{BackupStatus, Resource, ResourceState, ResourceVersion};
+use crate::name::{Backup, Volume, Workspace};
+use crate::resource::{BackupStatus, Resource, ResourceState, ResourceVersion, VolumeStatus};
 
 const BACKUP: Field = Field::must("backup", FieldKind::Name, "the backup");
 
@@ -40,19 +40,23 @@ pub(super) const CREATE: ActionFacts = facts(
     "Back up volumes, encrypted and deduplicated, and read the result back.",
 )
 .takes(&[BACKUP, Field::must("volumes", FieldKind::Names, "the volumes it holds")]);
-pub(super) const RESTORE: ActionFacts = facts(
-    "restore_backup",
-    Effect::Change,
-    3,
-    Undo::Inverse,
-    Check::BytesVerified,
-    "Restore a volume of a backup into a new volume.",
-)
-.takes(&[
-    BACKUP,
-    Field::must("volume", FieldKind::Name, "which volume of it"),
-    Field::must("into", FieldKind::Name, "name of the new volume"),
-]);
+pub(super) const RESTORE: ActionFacts = ActionFacts {
+    resource: "volume",
+    ..facts(
+        "restore_backup",
+        Effect::Change,
+        3,
+        Undo::Inverse,
+        Check::BytesVerified,
+        "Restore a volume of a backup into a new volume, of the same workspace or from another one's backup.",
+    )
+    .takes(&[
+        BACKUP,
+        Field::must("volume", FieldKind::Name, "which volume of it"),
+        Field::must("into", FieldKind::Name, "name of the new volume"),
+        Field::may("from", FieldKind::Name, "the workspace whose backup it is, if another"),
+    ])
+};
 pub(super) const VERIFY: ActionFacts = facts(
     "verify_backup",
     Effect::Change,
@@ -86,6 +90,9 @@ pub struct RestoreBackup {
     pub volume: Volume,
     /// Name of the new volume that receives the content; must not exist.
     pub into: Volume,
+    /// The workspace whose backup it is; absent means the one that the volume is made in.
+    #[serde(default)]
+    pub from: Option<Workspace>,
 }
 
 /// Reads a backup back.
@@ -113,7 +120,7 @@ macro_rules! on_backup {
         }
     )*};
 }
-on_backup!(CreateBackup, RestoreBackup, VerifyBackup, DeleteBackup);
+on_backup!(CreateBackup, VerifyBackup, DeleteBackup);
 
 fn status(before: &ResourceState) -> Result<&BackupStatus, Fault> {
     match before {
@@ -149,6 +156,10 @@ impl CreateBackup {
 }
 
 impl RestoreBackup {
+    /// What changes is the new volume; the backup is only read.
+    pub(super) fn resource(&self) -> Resource {
+        Resource::Volume(self.into.clone())
+    }
     pub(super) fn validate(&self) -> Result<(), Fault> {
         Ok(())
     }
@@ -156,11 +167,28 @@ impl RestoreBackup {
         Some(Action::DeleteVolume(super::DeleteVolume { volume: self.into.clone() }))
     }
     pub(super) fn predict(&self, before: &ResourceState) -> Result<ResourceState, Fault> {
-        let now = status(before)?;
-        if !now.volumes.contains(&self.volume) {
-            return Err(Fault::not_found(format!("backup {} does not hold volume {}", self.backup, self.volume)));
+        match before {
+            ResourceState::Absent => Ok(ResourceState::Volume(VolumeStatus {
+                name: self.into.clone(),
+                size_bytes: 0,
+                used_bytes: 0,
+                mounted_by: Vec::new(),
+                resource_version: ResourceVersion(String::new()),
+            })),
+            _ => Err(Fault::conflict(format!("volume {} exists already", self.into)).hint("restore into a new name")),
         }
-        Ok(before.clone())
+    }
+    /// Checks the state of the backup that it reads.
+    pub(super) fn check_source(&self, backup: &ResourceState) -> Result<(), Fault> {
+        let kept = status(backup).map_err(|_| {
+            Fault::not_found(format!("there is no backup {}", self.backup)).hint("list the workspace's backups first")
+        })?;
+        if kept.volumes.contains(&self.volume) {
+            return Ok(());
+        }
+        let held: Vec<&str> = kept.volumes.iter().map(Volume::as_str).collect();
+        Err(Fault::not_found(format!("backup {} does not hold volume {}", self.backup, self.volume))
+            .hint(format!("it holds {}", held.join(", "))))
     }
 }
 

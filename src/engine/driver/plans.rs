@@ -43,9 +43,12 @@ impl Engine {
         let id = Id::parse(&format!("p{}", state.plans.len() + 1))?;
         let creating = actions.iter().any(|action| matches!(action, Action::CreateWorkspace(_)));
         let setting = self.setup.setting(cx, Some(workspace), creating).await?;
+        // Nothing is looked at in a workspace where the asker has no say; the gate tells them.
+        let strange = |name: &Workspace| !setting.ours.contains(name) || cx.principal.role_in(name).is_none();
+        let reads_strange = actions.iter().filter_map(|action| action.source()?.0).any(strange);
         let looks = Arc::new(Looks::default());
         let planner = Planner::new(Arc::new(Watched::new(self.parts.provider.clone(), looks.clone())));
-        let plan = if setting.workspace_is_ours {
+        let plan = if setting.workspace_is_ours && !reads_strange {
             planner.plan(cx, id, workspace, actions, reason, goal).await?
         } else {
             planner.bare(id, workspace, actions, reason)

@@ -111,6 +111,7 @@ pub fn words(body: &Body) -> String {
         }
         Body::TokenIssued { subject, .. } => format!("token made for {subject}"),
         Body::TokenRevoked { reason, .. } => format!("token ended: {reason}"),
+        Body::RecoveryKitTaken { workspace } => format!("recovery kit of {workspace} taken"),
         Body::SwitchSet { on, reason, .. } => format!("switch {}: {reason}", if *on { "on" } else { "off" }),
     }
 }

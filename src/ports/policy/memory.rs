@@ -107,6 +107,7 @@ fn permits(q: &Question) -> Vec<&'static str> {
         ("govern.approve", is(&["approve"]) && typed(Role::Developer)),
         ("govern.switch", is(&["set_switch"]) && typed(Role::Operator)),
         ("govern.people", is(&["manage_people"]) && typed(Role::Admin)),
+        ("govern.recovery_kit", is(&["take_recovery_kit"]) && typed(Role::Owner)),
     ]
     .into_iter()
     .filter_map(|(id, hit)| hit.then_some(id))

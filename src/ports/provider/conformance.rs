@@ -308,6 +308,18 @@ pub async fn backups(provider: &dyn Provider, kit: &Kit) {
     assert_ne!(bench.state("volume", "data-2").await, ResourceState::Absent);
     bench.refused("restore_backup", restore, Code::Conflict).await;
     bench.refused("restore_backup", json!({"backup": "b1", "volume": "x", "into": "y"}), Code::NotFound).await;
+    bench.refused("restore_backup", json!({"backup": "b9", "volume": "data", "into": "y"}), Code::NotFound).await;
+    // Into another workspace of the tenant, and never across the wall.
+    let other = Bench::new(provider, kit, "acme", "backups-2").await;
+    let from = |name: &str| json!({"backup": "b1", "volume": "data", "into": "data", "from": name});
+    other.refused("restore_backup", json!({"backup": "b1", "volume": "data", "into": "data"}), Code::NotFound).await;
+    other.refused("restore_backup", from("nowhere"), Code::NotFound).await;
+    other.done("restore_backup", from("backups")).await;
+    assert_ne!(other.state("volume", "data").await, ResourceState::Absent);
+    assert_eq!(bench.state("volume", "data-3").await, ResourceState::Absent);
+    let stranger = Bench::new(provider, kit, "globex", "backups-2").await;
+    stranger.refused("restore_backup", from("backups"), Code::NotFound).await;
+    assert_eq!(stranger.state("volume", "data").await, ResourceState::Absent, "the wall was crossed");
     bench.done("delete_backup", json!({"backup": "b1"})).await;
     assert_eq!(bench.state("backup", "b1").await, ResourceState::Absent);
 }

@@ -242,6 +242,13 @@ impl State {
         }
         let predicted = predicted?;
         refuse_dangling(&step.action, &predicted, world)?;
+        if let Some((other, resource)) = step.action.source() {
+            let there = match other {
+                Some(other) => self.world(tenant, other)?,
+                None => world,
+            };
+            step.action.check_source(&shown(there, &resource))?;
+        }
         self.versions += 1;
         let version = ResourceVersion(self.versions.to_string());
         let after = settled(step, &before, predicted, version.clone(), now_ms);
@@ -250,26 +257,16 @@ impl State {
             return Ok(outcome(step, &after));
         }
         let world = self.worlds.entry(place).or_default();
-        let mut out = outcome(step, &after);
-        if let Action::RestoreBackup(restore) = &step.action {
-            self.versions += 1;
-            out.version = Some(ResourceVersion(self.versions.to_string()));
-            let volume = VolumeStatus {
-                name: restore.into.clone(),
-                size_bytes: 1 << 20,
-                used_bytes: 0,
-                mounted_by: Vec::new(),
-                resource_version: ResourceVersion(self.versions.to_string()),
-            };
-            world.insert(Resource::Volume(restore.into.clone()), ResourceState::Volume(volume));
-        }
         match &after {
             ResourceState::Absent => world.remove(&resource),
             state => world.insert(resource, state.clone()),
         };
-        Ok(out)
+        Ok(outcome(step, &after))
     }
 }
+
+/// Size of every restored volume.
+const RESTORED_BYTES: u64 = 1 << 20;
 
 fn mounts<'a>(world: &'a World, volume: &'a Volume) -> impl Iterator<Item = Workload> + 'a {
     world.values().filter_map(move |state| match state {
@@ -298,12 +295,7 @@ fn refuse_dangling(action: &Action, predicted: &ResourceState, world: &World) ->
     if let Some(missing) = volumes.iter().find(|name| !world.contains_key(&Resource::Volume((*name).clone()))) {
         return Err(Fault::not_found(format!("there is no volume {missing}")).hint("create the volume first"));
     }
-    match action {
-        Action::RestoreBackup(restore) if world.contains_key(&Resource::Volume(restore.into.clone())) => {
-            Err(Fault::conflict(format!("volume {} exists already", restore.into)).hint("restore into a new name"))
-        }
-        _ => Ok(()),
-    }
+    Ok(())
 }
 
 fn settled(
@@ -319,7 +311,12 @@ fn settled(
             status.name = step.workspace.clone();
             status.resource_version = version;
         }
-        ResourceState::Volume(status) => status.resource_version = version,
+        ResourceState::Volume(status) => {
+            if let Action::RestoreBackup(_) = step.action {
+                status.size_bytes = RESTORED_BYTES;
+            }
+            status.resource_version = version;
+        }
         ResourceState::Backup(status) => {
             if let Action::CreateBackup(_) = step.action {
                 status.taken_at_ms = now_ms;

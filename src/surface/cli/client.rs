@@ -7,6 +7,9 @@ use clap::ArgMatches;
 use opsward_domain::fault::{Code, Fault};
 use serde_json::Value;
 
+/// Longest part of an address that is somebody's word.
+const PART_BYTES_MAX: usize = 200;
+
 /// A connection to a server as somebody.
 pub struct Client {
     server: String,
@@ -59,33 +62,47 @@ impl Client {
 
     /// GET below `/api/v1`.
     pub async fn get(&self, path: &str) -> Result<Value, Fault> {
-        self.send(self.http.get(self.url(path))).await
+        self.send(self.http.get(self.url(path)?)).await
     }
 
     /// GET below `/api/v1` with query arguments.
     pub async fn get_with(&self, path: &str, query: &[(String, String)]) -> Result<Value, Fault> {
-        let mut url = reqwest::Url::parse(&self.url(path)).map_err(|error| Fault::invalid(error.to_string()))?;
+        let mut url = reqwest::Url::parse(&self.url(path)?).map_err(|error| Fault::invalid(error.to_string()))?;
         url.query_pairs_mut().extend_pairs(query);
         self.send(self.http.get(url)).await
     }
 
     /// POST below `/api/v1`.
     pub async fn post(&self, path: &str, body: &Value) -> Result<Value, Fault> {
-        self.send(self.http.post(self.url(path)).json(body)).await
+        self.send(self.http.post(self.url(path)?).json(body)).await
     }
 
     /// DELETE below `/api/v1`.
     pub async fn delete(&self, path: &str) -> Result<Value, Fault> {
-        self.send(self.http.delete(self.url(path))).await
+        self.send(self.http.delete(self.url(path)?)).await
     }
 
     /// POST of text below `/api/v1`.
     pub async fn post_text(&self, path: &str, body: String) -> Result<Value, Fault> {
-        self.send(self.http.post(self.url(path)).body(body)).await
+        self.send(self.http.post(self.url(path)?).body(body)).await
     }
 
-    fn url(&self, path: &str) -> String {
-        format!("{}/api/v1{path}", self.server)
+    /// The address of `path`, in which people's own words may stand: what an address cannot hold as it is would
+    /// be dropped or would lead elsewhere, and is refused instead.
+    fn url(&self, path: &str) -> Result<String, Fault> {
+        let strange = |part: &&str| {
+            let plain = part.bytes().all(|byte| byte.is_ascii_graphic() && !matches!(byte, b'#' | b'\\'));
+            !plain || matches!(*part, "." | "..") || part.len() > PART_BYTES_MAX
+        };
+        let empty = path.contains("//") || path.ends_with('/');
+        match path.split(['/', '?', '&']).find(strange) {
+            None if !empty => Ok(format!("{}/api/v1{path}", self.server)),
+            part => {
+                let shown: String = part.unwrap_or_default().chars().take(40).collect();
+                Err(Fault::invalid(format!("{shown:?} is not a valid name"))
+                    .hint("a name is 1 to 63 of a-z, 0-9 and inner '-'"))
+            }
+        }
     }
 
     async fn send(&self, request: reqwest::RequestBuilder) -> Result<Value, Fault> {

@@ -9,6 +9,7 @@ mod talk;
 use clap::ArgMatches;
 use opsward_domain::action::ActionKind;
 use opsward_domain::fault::Fault;
+use opsward_domain::name::Workspace;
 use serde_json::{Value, json};
 
 use super::client::{Client, token_file};
@@ -25,6 +26,7 @@ pub(super) async fn run(client: &Client, name: &str, matches: &ArgMatches) -> Re
         "score" => score::score(client, matches).await,
         "status" => status(client, matches).await,
         "switch" => switch(client, matches).await,
+        "recovery-kit" => recovery_kit(client, matches).await,
         "tool" | "action" | "log" | "incident" | "workspace" | "person" | "schedule" => {
             let Some((verb, matches)) = matches.subcommand() else { return Ok(2) };
             nested(client, name, verb, matches).await
@@ -55,6 +57,17 @@ async fn nested(client: &Client, group: &str, verb: &str, matches: &ArgMatches) 
     }
 }
 
+async fn recovery_kit(client: &Client, matches: &ArgMatches) -> Result<u8, Fault> {
+    let workspace = workspace(client, matches).await?;
+    let made = client.post(&format!("/workspaces/{workspace}/recovery-kit"), &json!({})).await?;
+    if client.json {
+        print::json(&made);
+    } else {
+        made["page"].as_str().unwrap_or_default().lines().for_each(print::line);
+    }
+    Ok(0)
+}
+
 pub(super) fn text(matches: &ArgMatches, name: &str) -> String {
     matches.get_one::<String>(name).cloned().unwrap_or_default()
 }
@@ -62,7 +75,7 @@ pub(super) fn text(matches: &ArgMatches, name: &str) -> String {
 /// The workspace meant: said, or the only one there is.
 pub(super) async fn workspace(client: &Client, matches: &ArgMatches) -> Result<String, Fault> {
     if let Some(name) = matches.get_one::<String>("workspace") {
-        return Ok(name.clone());
+        return Ok(Workspace::parse(name)?.to_string());
     }
     let list = client.get("/workspaces").await?;
     let names: Vec<String> = list.as_array().into_iter().flatten().map(|space| print::field(space, "name")).collect();

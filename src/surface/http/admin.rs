@@ -8,6 +8,7 @@ use opsward_domain::principal::Role;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
+use super::body::Sent;
 use super::{Caller, Shared};
 use crate::problem::Problem;
 
@@ -53,7 +54,7 @@ pub(super) struct SwitchSet {
     reason: String,
 }
 
-pub(super) async fn login(State(s): State<Shared>, Json(body): Json<Login>) -> Answer {
+pub(super) async fn login(State(s): State<Shared>, Sent(body): Sent<Login>) -> Answer {
     let (principal, token) = s.engine.redeem(&body.link, SESSION_MS).await?;
     Ok(Json(json!({"token": token, "subject": principal.subject, "tenant": principal.tenant})))
 }
@@ -67,7 +68,7 @@ pub(super) async fn people(State(s): State<Shared>, Caller(cx): Caller) -> Answe
     Ok(Json(json!(s.engine.setup.people.list(cx.tenant()))))
 }
 
-pub(super) async fn person_add(State(s): State<Shared>, Caller(cx): Caller, Json(body): Json<PersonAdd>) -> Answer {
+pub(super) async fn person_add(State(s): State<Shared>, Caller(cx): Caller, Sent(body): Sent<PersonAdd>) -> Answer {
     s.engine.setup.may_govern(&cx, None, "manage_people").await?;
     s.engine.setup.people.add(&cx, &body.subject).await?;
     Ok(Json(json!({"added": body.subject})))
@@ -77,7 +78,7 @@ pub(super) async fn role_set(
     State(s): State<Shared>,
     Caller(cx): Caller,
     Path(subject): Path<String>,
-    Json(body): Json<RoleSet>,
+    Sent(body): Sent<RoleSet>,
 ) -> Answer {
     let subject = Subject::parse(&subject).map_err(Fault::from)?;
     let role: Option<Role> = body.role.as_deref().map(str::parse).transpose()?;
@@ -93,14 +94,14 @@ pub(super) async fn token_issue(
     State(s): State<Shared>,
     Caller(cx): Caller,
     Path(subject): Path<String>,
-    body: Option<Json<TokenIssue>>,
+    body: Option<Sent<TokenIssue>>,
 ) -> Answer {
     let subject = Subject::parse(&subject).map_err(Fault::from)?;
     // A token is its person: only they make one for themselves, or whoever may manage people.
     if subject != cx.principal.subject {
         s.engine.setup.may_govern(&cx, None, "manage_people").await?;
     }
-    let days = body.and_then(|Json(body)| body.days);
+    let days = body.and_then(|Sent(body)| body.days);
     if days.is_some_and(|days| !(1..=3650).contains(&days)) {
         return Err(Problem(Fault::invalid("days must be 1 to 3650")));
     }
@@ -125,8 +126,15 @@ pub(super) async fn token_revoke(State(s): State<Shared>, Caller(cx): Caller, Pa
     Ok(Json(json!({"revoked": token})))
 }
 
-pub(super) async fn switch_set(State(s): State<Shared>, Caller(cx): Caller, Json(body): Json<SwitchSet>) -> Answer {
+pub(super) async fn switch_set(State(s): State<Shared>, Caller(cx): Caller, Sent(body): Sent<SwitchSet>) -> Answer {
     s.engine.setup.may_govern(&cx, body.workspace.as_ref(), "set_switch").await?;
     s.engine.setup.switches.set(&cx, body.workspace.clone(), body.on, &body.reason).await?;
     Ok(Json(json!({"workspace": body.workspace, "on": body.on})))
+}
+
+/// The page goes to the caller and is kept nowhere.
+pub(super) async fn recovery_kit(State(s): State<Shared>, Caller(cx): Caller, Path(workspace): Path<String>) -> Answer {
+    let workspace = Workspace::parse(&workspace).map_err(Fault::from)?;
+    let page = s.engine.recovery_kit(&cx, &workspace).await?;
+    Ok(Json(json!({"workspace": workspace, "page": page})))
 }

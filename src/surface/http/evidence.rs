@@ -9,6 +9,7 @@ use opsward_domain::context::CallContext;
 use opsward_domain::fault::Fault;
 use serde_json::{Map, Value, json};
 
+use super::body::Sent;
 use super::work::workspace_of;
 use super::{Caller, Shared};
 use crate::problem::Problem;
@@ -91,7 +92,7 @@ pub(super) async fn alerts(
     State(s): State<Shared>,
     Caller(cx): Caller,
     Path(ws): Path<String>,
-    Json(body): Json<Value>,
+    Sent(body): Sent<Value>,
 ) -> Answer {
     let workspace = workspace_of(&ws)?;
     let taken = s.engine.webhook(&cx, &workspace, &body).await?;

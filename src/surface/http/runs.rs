@@ -14,6 +14,7 @@ use opsward_engine::state::RunState;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
+use super::body::Sent;
 use super::work::workspace_of;
 use super::{Caller, Shared};
 use crate::problem::Problem;
@@ -47,7 +48,7 @@ pub(super) async fn say(
     State(shared): State<Shared>,
     Caller(cx): Caller,
     Path(workspace): Path<String>,
-    Json(body): Json<Say>,
+    Sent(body): Sent<Say>,
 ) -> Result<(StatusCode, Json<Value>), Problem> {
     let workspace = workspace_of(&workspace)?;
     let conversation = body.conversation.as_deref().map(Id::parse).transpose().map_err(Fault::from)?;
@@ -249,10 +250,10 @@ pub(super) async fn refuse(
     State(shared): State<Shared>,
     Caller(cx): Caller,
     Path(id): Path<String>,
-    body: Option<Json<Note>>,
+    body: Option<Sent<Note>>,
 ) -> Answer {
     let id = Id::parse(&id).map_err(Fault::from)?;
-    let note = body.map(|Json(note)| note.note).unwrap_or_default();
+    let note = body.map(|Sent(note)| note.note).unwrap_or_default();
     let stream = shared.engine.refuse(&cx, &id, &note).await?;
     Ok(Json(json!({"refused": id, "run": stream.id, "kind": stream.kind})))
 }

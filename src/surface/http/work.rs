@@ -9,6 +9,7 @@ use opsward_engine::provider;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
+use super::body::Sent;
 use super::{Caller, Shared};
 use crate::problem::Problem;
 use crate::view;
@@ -45,7 +46,7 @@ pub(super) async fn act(
     Caller(cx): Caller,
     Path(workspace): Path<String>,
     Query(wait): Query<Wait>,
-    Json(body): Json<Value>,
+    Sent(body): Sent<Value>,
 ) -> Answer {
     let workspace = workspace_of(&workspace)?;
     let body: Act = parse(body)?;
@@ -152,7 +153,7 @@ pub(super) async fn tool_run(
     State(shared): State<Shared>,
     Caller(cx): Caller,
     Path((workspace, name)): Path<(String, String)>,
-    Json(input): Json<Value>,
+    Sent(input): Sent<Value>,
 ) -> Answer {
     let workspace = workspace_of(&workspace)?;
     let tool = shared.engine.toolbox.get(&name)?;

@@ -16,14 +16,22 @@ use crate::support::binary;
 const DISK_BYTES: u64 = 128 << 20;
 
 /// A mounted small disk; unmounted when dropped.
-struct SmallDisk(PathBuf);
+pub(super) struct SmallDisk(pub(super) PathBuf);
 
 impl SmallDisk {
     /// `None` where this user may not mount.
-    fn mount(at: &Path) -> Option<Self> {
-        let size = format!("size={DISK_BYTES},mode=0700");
+    pub(super) fn mount(at: &Path, bytes: u64) -> Option<Self> {
+        let size = format!("size={bytes},mode=0700");
         let mounted = Command::new("mount").args(["-t", "tmpfs", "-o", &size, "tmpfs"]).arg(at).output().ok()?;
         mounted.status.success().then(|| Self(at.to_owned()))
+    }
+}
+
+impl SmallDisk {
+    /// Nothing can be written from now on.
+    pub(super) fn make_read_only(&self) {
+        let done = Command::new("mount").args(["-o", "remount,ro"]).arg(&self.0).status().unwrap();
+        assert!(done.success());
     }
 }
 
@@ -46,7 +54,7 @@ fn eventually(what: &str, holds: impl Fn() -> bool) {
 #[allow(clippy::print_stderr, reason = "a test that could not run says so")]
 fn a_full_disk_stops_ingest_and_not_the_journal() {
     let data = Arc::new(TempDir::new().unwrap());
-    let Some(disk) = SmallDisk::mount(data.path()) else {
+    let Some(disk) = SmallDisk::mount(data.path(), DISK_BYTES) else {
         eprintln!("skipped: no small disk can be mounted here");
         return;
     };

@@ -5,7 +5,7 @@ use opsward_domain::fault::{Code, Fault};
 use opsward_domain::name::Volume;
 use opsward_domain::time::AtMs;
 
-use crate::options::KINDS_MAX;
+use crate::options::{KINDS_MAX, VOLUMES_MAX};
 use crate::state::{KeptBackup, State, WantedVolume};
 
 /// The name is taken at once, the content follows.
@@ -32,17 +32,18 @@ pub(super) fn create(state: &mut State, create: &CreateBackup, now_ms: AtMs) -> 
     Ok(())
 }
 
-/// The new volume's name is taken at once, the content follows.
-pub(super) fn restore(state: &mut State, restore: &RestoreBackup) -> Result<(), Fault> {
-    if state.volumes.contains_key(&restore.into) {
-        return Err(Fault::conflict(format!("volume {} exists already", restore.into)).hint("restore into a new name"));
+/// The new volume's name is taken at once, the content follows. `kept` is the backup, maybe of another workspace.
+pub(super) fn restore(state: &mut State, restore: &RestoreBackup, kept: &KeptBackup) -> Result<(), Fault> {
+    if state.volumes.len() >= VOLUMES_MAX {
+        return Err(Fault::new(Code::TooMany, format!("a workspace has at most {VOLUMES_MAX} volumes")));
     }
-    let kept = state.backups.get(&restore.backup);
-    let kept = kept.ok_or_else(|| Fault::not_found(format!("there is no backup {}", restore.backup)))?;
     if kept.snapshot.is_none() {
         return Err(Fault::conflict(format!("backup {} is still being taken", restore.backup)));
     }
-    let size_bytes = kept.volumes.get(&restore.volume).copied().unwrap_or(0);
+    let held = kept.volumes.get(&restore.volume);
+    let size_bytes = *held.ok_or_else(|| {
+        Fault::not_found(format!("backup {} does not hold volume {}", restore.backup, restore.volume))
+    })?;
     let version = state.generation;
     state.volumes.insert(restore.into.clone(), WantedVolume { version, size_bytes });
     Ok(())

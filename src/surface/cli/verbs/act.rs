@@ -29,13 +29,10 @@ pub(super) async fn typed(client: &Client, kind: ActionKind, matches: &ArgMatche
         };
         action.extend(value.map(|value| (field.name.to_owned(), value)));
     }
-    let space = match (kind, matches.get_one::<String>("workspace")) {
-        (_, Some(name)) => name.clone(),
-        (ActionKind::CreateWorkspace, None) => {
-            return Err(Fault::invalid("which workspace?").hint("name the new one with -w NAME"));
-        }
-        _ => workspace(client, matches).await?,
-    };
+    if kind == ActionKind::CreateWorkspace && matches.get_one::<String>("workspace").is_none() {
+        return Err(Fault::invalid("which workspace?").hint("name the new one with -w NAME"));
+    }
+    let space = workspace(client, matches).await?;
     act(client, &space, Value::Object(action), matches).await
 }
 
@@ -111,19 +108,16 @@ fn finished(client: &Client, run: &Value) -> u8 {
     if client.json {
         print::json(run);
     } else {
-        if let Some(fault) = run.get("fault").filter(|fault| !fault.is_null()) {
-            print::line(&format!("error: {}", print::field(fault, "message")));
-            for key in ["detail", "hint"] {
-                if !print::field(fault, key).is_empty() {
-                    print::line(&format!("  {key}: {}", print::field(fault, key)));
-                }
-            }
+        if let Some(found) = run.get("fault").filter(|fault| !fault.is_null()) {
+            fault(found);
         }
         if status == "denied" {
             print::line(&print::field(&run["plan"], "card"));
         }
-        for step in run["plan"]["plan"]["steps"].as_array().into_iter().flatten() {
+        let outcomes = run["plan"]["outcomes"].as_array().cloned().unwrap_or_default();
+        for (at, step) in run["plan"]["plan"]["steps"].as_array().into_iter().flatten().enumerate() {
             print::line(&format!("{}: {status}", print::field(&step["action"], "kind")));
+            outcomes.get(at).into_iter().for_each(outcome);
         }
         let detail = print::field(run, "detail");
         if !detail.is_empty() {
@@ -135,5 +129,28 @@ fn finished(client: &Client, run: &Value) -> u8 {
         "denied" => 4,
         "awaiting_approval" => 3,
         _ => 1,
+    }
+}
+
+/// What a step came to, and what it returned if it returned something.
+fn outcome(outcome: &Value) {
+    if let Some(found) = outcome.get("fault") {
+        return fault(found);
+    }
+    let summary = print::field(outcome, "summary");
+    if !summary.is_empty() {
+        print::line(&format!("  {summary}"));
+    }
+    if !outcome["result"]["status"].is_null() {
+        print::line(&format!("  {}", outcome["result"]));
+    }
+}
+
+fn fault(fault: &Value) {
+    print::line(&format!("error: {}", print::field(fault, "message")));
+    for key in ["detail", "hint"] {
+        if !print::field(fault, key).is_empty() {
+            print::line(&format!("  {key}: {}", print::field(fault, key)));
+        }
     }
 }

@@ -133,7 +133,7 @@ impl Bench {
     }
 
     pub(crate) fn folder(&self) -> PathBuf {
-        self.root.canonicalize().unwrap().join("tenants/acme/shop")
+        self.root.canonicalize().unwrap().join("tenants/acme").join(self.workspace.as_str())
     }
 }
 

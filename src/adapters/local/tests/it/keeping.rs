@@ -4,8 +4,10 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
 use opsward_domain::fault::Code;
-use opsward_domain::name::{Tenant, Workspace};
+use opsward_domain::name::Workspace;
 use opsward_domain::resource::{Resource, ResourceState};
+use opsward_ports::kits::Kits as _;
+use opsward_ports::provider::conformance::owner;
 use opsward_ports::provider::{observe_resource, resource_of};
 use opsward_ports::telemetry::TelemetrySource as _;
 use opsward_snapshots::{RecoveryKit, Vault, Watch};
@@ -147,6 +149,7 @@ fn backups() {
             ResourceState::Volume(status) => assert_eq!((status.size_bytes, status.used_bytes), (4 << 20, 100_000)),
             other => panic!("{other:?}"),
         }
+        other_workspace(&bench, &restore("copied")).await;
         bench.done("delete_workspace", json!({})).await;
         bench.done("create_workspace", json!({"memory_bytes_max": 1 << 30})).await;
         bench.done("verify_backup", json!({"backup": "nightly"})).await;
@@ -158,6 +161,27 @@ fn backups() {
     });
 }
 
+/// The same backup, brought back into a new workspace of the tenant.
+async fn other_workspace(bench: &Bench, restore: &Value) {
+    let mut other = Bench::on(bench.provider.clone(), bench.root.clone(), None);
+    other.workspace = Workspace::parse("shop-2").unwrap();
+    other.done("create_workspace", json!({"memory_bytes_max": 1 << 30})).await;
+    let mut from = restore.clone();
+    from["from"] = json!("shop");
+    let outcome = other.done("restore_backup", from.clone()).await;
+    assert_eq!(std::fs::read(other.folder().join("volumes/copied/orders.db")).unwrap(), vec![7; 100_000]);
+    match state(&other, "volume", "copied").await {
+        // What it was left as is what an inverse may take back.
+        ResourceState::Volume(status) => assert_eq!(Some(status.resource_version), outcome.version),
+        other => panic!("{other:?}"),
+    }
+    assert_eq!(state(bench, "volume", "copied").await, ResourceState::Absent, "nothing in the backup's own workspace");
+    from["into"] = json!("more");
+    from["from"] = json!("nowhere");
+    assert_eq!(other.failed("restore_backup", from).await.code, Code::NotFound);
+    other.done("delete_volume", json!({"volume": "copied"})).await;
+}
+
 fn damage() {
     on_runtime(async |root| {
         let bench = bench_on(&root).await;
@@ -167,8 +191,11 @@ fn damage() {
         bench.done("create_backup", json!({"backup": "b", "volumes": ["data"]})).await;
         let key = root.join("keys/backups");
         assert_eq!(std::fs::metadata(&key).unwrap().permissions().mode() & 0o777, 0o600);
-        let (tenant, space) = (Tenant::parse("acme").unwrap(), Workspace::parse("shop").unwrap());
-        let page = bench.provider.recovery_kit(&tenant, &space).await.unwrap();
+        let page = bench.provider.recovery_kit(&bench.cx, &bench.workspace).await.unwrap();
+        assert!(!format!("{page:?}").contains("Key"), "a page says nothing in a log");
+        let page = page.reveal();
+        let stranger = bench.provider.recovery_kit(&owner("globex"), &bench.workspace).await.unwrap_err();
+        assert_eq!(stranger.code, Code::NotFound, "{stranger}");
         assert!(page.contains("workspace shop of tenant acme"));
         let vault_dir = root.join("vaults/acme/shop");
         let kit = RecoveryKit::parse(&page).unwrap();
