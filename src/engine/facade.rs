@@ -159,7 +159,7 @@ impl Engine {
         }
         let body = Body::MessageReceived { workspace: workspace.clone(), origin: cx.origin, text: text.to_owned() };
         let seq = self.append(cx, &stream, vec![body]).await?;
-        self.drivers.wake(self, &stream);
+        self.drivers.wake(&stream);
         Ok((id, seq))
     }
 
@@ -180,7 +180,7 @@ impl Engine {
             reason: reason.chars().take(500).collect(),
         };
         self.append(cx, &stream, vec![body]).await?;
-        self.drivers.wake(self, &stream);
+        self.drivers.wake(&stream);
         Ok(stream)
     }
 
@@ -272,7 +272,7 @@ impl Engine {
         let body =
             Body::ApprovalGiven { approval: approval.clone(), by: person.clone(), binding: request.binding.clone() };
         self.append(cx, &stream, vec![body]).await?;
-        self.drivers.wake(self, &stream);
+        self.drivers.wake(&stream);
         Ok(stream)
     }
 
@@ -336,7 +336,7 @@ impl Engine {
             note: note.chars().take(500).collect(),
         };
         self.append(cx, &stream, vec![body]).await?;
-        self.drivers.wake(self, &stream);
+        self.drivers.wake(&stream);
         Ok(stream)
     }
 
@@ -364,7 +364,7 @@ impl Engine {
         self.setup.may_govern(cx, state.workspace.as_ref(), "converse").await?;
         self.append(cx, stream, vec![Body::CancelRequested { by: cx.principal.subject.clone() }]).await?;
         self.drivers.cancel(stream);
-        self.drivers.wake(self, stream);
+        self.drivers.wake(stream);
         Ok(())
     }
 
