@@ -62,6 +62,4 @@ pub enum ApprovalStatus {
         /// Why.
         reason: String,
     },
-    /// Its one use is over.
-    Used,
 }

@@ -71,7 +71,7 @@ impl Drivers {
     }
 
     /// Drives `stream` until it waits; if it is being driven, once more after that.
-    pub fn wake(&self, _engine: &Engine, stream: &StreamName) {
+    pub fn wake(&self, stream: &StreamName) {
         let Some(engine) = self.engine.get().and_then(std::sync::Weak::upgrade) else { return };
         if !matches!(stream.kind, StreamKind::Conversation | StreamKind::Incident | StreamKind::Command) {
             return;
@@ -149,13 +149,10 @@ async fn one(engine: &Arc<Engine>, state: &mut RunState, cancel: &Arc<Notify>) -
         Next::Idle => return Ok(false),
         Next::WaitUntil(at_ms) => {
             let wait = u64::try_from(at_ms.saturating_sub(setting.now_ms)).unwrap_or(0).saturating_add(50);
-            let (drivers, stream, weak) = (engine.drivers.clone(), stream.clone(), Arc::downgrade(engine));
-            let clock = engine.parts.clock.clone();
+            let (drivers, stream, clock) = (engine.drivers.clone(), stream.clone(), engine.parts.clock.clone());
             tokio::spawn(async move {
                 clock.sleep_ms(wait).await;
-                if let Some(engine) = weak.upgrade() {
-                    drivers.wake(&engine, &stream);
-                }
+                drivers.wake(&stream);
             });
             return Ok(false);
         }

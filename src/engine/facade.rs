@@ -161,7 +161,7 @@ impl Engine {
         }
         let body = Body::MessageReceived { workspace: workspace.clone(), origin: cx.origin, text: text.to_owned() };
         let seq = self.append(cx, &stream, vec![body]).await?;
-        self.drivers.wake(self, &stream);
+        self.drivers.wake(&stream);
         Ok((id, seq))
     }
 
@@ -182,7 +182,7 @@ impl Engine {
             reason: reason.chars().take(500).collect(),
         };
         self.append(cx, &stream, vec![body]).await?;
-        self.drivers.wake(self, &stream);
+        self.drivers.wake(&stream);
         Ok(stream)
     }
 
@@ -274,7 +274,7 @@ impl Engine {
         let body =
             Body::ApprovalGiven { approval: approval.clone(), by: person.clone(), binding: request.binding.clone() };
         self.append(cx, &stream, vec![body]).await?;
-        self.drivers.wake(self, &stream);
+        self.drivers.wake(&stream);
         Ok(stream)
     }
 
@@ -338,7 +338,7 @@ impl Engine {
             note: note.chars().take(500).collect(),
         };
         self.append(cx, &stream, vec![body]).await?;
-        self.drivers.wake(self, &stream);
+        self.drivers.wake(&stream);
         Ok(stream)
     }
 
@@ -366,7 +366,7 @@ impl Engine {
         self.setup.may_govern(cx, state.workspace.as_ref(), "converse").await?;
         self.append(cx, stream, vec![Body::CancelRequested { by: cx.principal.subject.clone() }]).await?;
         self.drivers.cancel(stream);
-        self.drivers.wake(self, stream);
+        self.drivers.wake(stream);
         Ok(())
     }
 

@@ -87,7 +87,7 @@ impl Engine {
         let title = title(&alert);
         self.append(&acting, &name, vec![Body::IncidentOpened { alert: Box::new(alert), title }]).await?;
         self.catch_up().await?;
-        self.drivers.wake(self, &name);
+        self.drivers.wake(&name);
         Ok(Accepted { incident: id, opened: true })
     }
 

@@ -107,7 +107,7 @@ impl Engine {
     pub async fn start(self: &Arc<Self>) -> Result<(), Fault> {
         self.catch_up().await?;
         for stream in self.views.unfinished() {
-            self.drivers.wake(self, &stream);
+            self.drivers.wake(&stream);
         }
         tokio::spawn(follow(self.clone()));
         tokio::spawn(crate::ingest::run(self.clone()));

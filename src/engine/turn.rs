@@ -284,7 +284,6 @@ fn next_of_approval(plan: &PlanState, approvers: Approvers, setting: &Setting) -
             Some(Next::EndPlan(id, PlanEnd::Refused, format!("{by} refused it{note}")))
         }
         ApprovalStatus::Void { reason } => Some(Next::EndPlan(id, PlanEnd::Refused, reason.clone())),
-        ApprovalStatus::Used => Some(Next::EndPlan(id, PlanEnd::Refused, "its approval was used already".into())),
     }
 }
 

@@ -37,7 +37,7 @@ async fn run(value: &Value, appends: u64, trouble: Option<Trouble>) -> (World, o
     drop(dying);
     let (next, _) = world.process(APPENDS_FOR_EVER).await;
     for unfinished in next.views.unfinished() {
-        next.drivers.wake(&next, &unfinished);
+        next.drivers.wake(&unfinished);
     }
     let open = |state: &opsward_engine::state::RunState| view::status(state) == "awaiting_approval";
     if open(&next.run(&system(), &stream).await.unwrap()) {

@@ -146,7 +146,7 @@ impl House {
             Body::Diagnosed { diagnosis: serde_json::from_value(diagnosis).unwrap(), took_ms: 0 },
         ];
         self.engine.append(&cx, &stream, bodies).await.unwrap();
-        self.engine.drivers.wake(&self.engine, &stream);
+        self.engine.drivers.wake(&stream);
         stream
     }
 

@@ -5,8 +5,10 @@ use std::path::{Path, PathBuf};
 
 use opsward::app::Replayer;
 use opsward_domain::context::Origin;
-use opsward_domain::event::Body;
+use opsward_domain::event::{Body, Event};
+use opsward_domain::fault::Fault;
 use opsward_engine::transcript::Transcript;
+use opsward_ports::provider::memory::Trouble;
 use opsward_surface::view;
 use serde_json::{Value, json};
 
@@ -46,10 +48,13 @@ async fn every_transcript_plays_the_same_again() {
 }
 
 /// Runs typed actions of every kind in a world of memory twins and records what came of them.
-async fn recorded(attempt: Value, approve: bool) -> Transcript {
+async fn recorded(attempt: Value, approve: bool, trouble: Option<Trouble>) -> Transcript {
     let world = World::new();
     let engine = world.peopled().await;
     furnish(&engine).await;
+    if let Some(trouble) = trouble {
+        world.provider.inject(trouble);
+    }
     let asking = cx(&engine, "owner", Origin::Api);
     let stream = engine.act(&asking, &shop(), action(attempt), "test").await.unwrap();
     engine.settle(&system(), &stream, 10_000, view::settled).await.unwrap();
@@ -72,21 +77,37 @@ async fn recorded(attempt: Value, approve: bool) -> Transcript {
 async fn any_typed_action_can_be_recorded_and_played_again() {
     let replayer = Replayer::start(binary()).await.unwrap();
     for value in crate::world::every_action() {
-        let transcript = recorded(value.clone(), true).await;
+        let transcript = recorded(value.clone(), true, None).await;
         let read = Transcript::read(&transcript.write().unwrap()).unwrap();
         let played = replayer.play(&read).await.unwrap();
         assert!(played.differences.is_empty(), "{value}: {}", played.differences[0]);
         assert_eq!(played.given + played.made, transcript.events.len(), "{value}");
     }
     let impossible = json!({"kind": "rollback_workload", "workload": "web", "revision": 99});
-    let played = replayer.play(&recorded(impossible, false).await).await.unwrap();
+    let played = replayer.play(&recorded(impossible, false, None).await).await.unwrap();
     assert!(played.differences.is_empty(), "a plan that cannot be made: {}", played.differences[0]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_failed_and_was_taken_back_is_played_again() {
+    let replayer = Replayer::start(binary()).await.unwrap();
+    let mut ends = Vec::new();
+    for trouble in [Trouble::ReplyLost, Trouble::Refuse(Fault::conflict("the platform said no"))] {
+        let scale = json!({"kind": "scale_workload", "workload": "web", "replicas": 5});
+        let transcript = recorded(scale, true, Some(trouble)).await;
+        let failed = |event: &&Event| matches!(event.body, Some(Body::StepFailed { .. }));
+        assert!(transcript.events.iter().any(|event| failed(&event)), "nothing failed");
+        ends.push(transcript.events.iter().any(|event| matches!(event.body, Some(Body::UndoSucceeded { .. }))));
+        let played = replayer.play(&transcript).await.unwrap();
+        assert!(played.differences.is_empty(), "{}", played.differences[0]);
+    }
+    assert_eq!(ends, [true, false], "what took effect is taken back, what did not is left alone");
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_changed_recording_is_told_by_its_first_difference() {
     let scale = json!({"kind": "scale_workload", "workload": "web", "replicas": 5});
-    let transcript = recorded(scale, true).await;
+    let transcript = recorded(scale, true, None).await;
     let replayer = Replayer::start(binary()).await.unwrap();
     let tamper = |change: fn(&mut Body)| {
         let mut changed = transcript.clone();

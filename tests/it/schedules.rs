@@ -212,7 +212,7 @@ async fn losing_the_process_at_any_moment_doubles_and_loses_no_run() {
         let (next, _) = world.process(APPENDS_FOR_EVER).await;
         next.tend_schedules().await.unwrap();
         for unfinished in next.views.unfinished() {
-            next.drivers.wake(&next, &unfinished);
+            next.drivers.wake(&unfinished);
         }
         next.tend_schedules().await.unwrap();
         let fired = firings(&world).await;

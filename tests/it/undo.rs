@@ -79,7 +79,7 @@ impl Real {
         let call = ToolCall { id: Id::parse("call-1").unwrap(), tool: "obey".into(), input };
         let body = Body::ToolRequested { workspace: shop(), origin: Origin::Api, call };
         self.engine.append(&asking, &stream, vec![body]).await.unwrap();
-        self.engine.drivers.wake(&self.engine, &stream);
+        self.engine.drivers.wake(&stream);
         let asked = |state: &RunState| state.plans.first().is_some_and(|plan| plan.approval.is_some());
         for name in ["owner", "owen", "adam"] {
             let state = self.engine.settle(&system(), &stream, 10_000, asked).await.unwrap();

@@ -134,7 +134,7 @@ impl Engine {
             Err(fault) => (system, Body::FaultRaised { fault }),
         };
         self.append_at(&cx, run, 0, body).await?;
-        self.drivers.wake(self, run);
+        self.drivers.wake(run);
         Ok(())
     }
 
