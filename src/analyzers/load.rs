@@ -122,7 +122,7 @@ impl Loader<'_> {
             return;
         }
         let mut entries: Vec<PathBuf> = match fs::read_dir(folder) {
-            Ok(entries) => entries.take(self.limits.files_max).filter_map(|entry| entry.ok().map(|entry| entry.path())).collect(),
+            Ok(entries) => entries.take(self.limits.files_max.saturating_add(1)).filter_map(|entry| entry.ok().map(|entry| entry.path())).collect(),
             Err(error) => {
                 self.gap(folder, error.kind().to_string());
                 return;

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use opsward_domain::action::{Action, RestartWorkload, RollbackWorkload, ScaleWorkload, SetLimits};
+use opsward_domain::action::{Action, RollbackWorkload, ScaleWorkload, SetLimits};
 use opsward_domain::name::Workload;
 use opsward_domain::spec::Limits;
 
@@ -66,11 +66,6 @@ fn named(objects: &Objects, at: &Ref) -> Option<Workload> {
         return None;
     }
     Workload::parse(&at.name).ok()
-}
-
-/// Restart, where nobody would take it back.
-pub(crate) fn restart(objects: &Objects, at: &Ref) -> Option<Action> {
-    named(objects, at).map(|workload| Action::RestartWorkload(RestartWorkload { workload }))
 }
 
 /// Scale, unless an autoscaler holds the number.

@@ -9,7 +9,7 @@ use crate::finding::{EXCERPT_CHARS_MAX, Evidence, Finding, Link, Severity};
 use crate::object::Ref;
 use crate::objects::Objects;
 use crate::owner;
-use crate::symptom::Symptom;
+use crate::symptom::{Quote, Symptom};
 
 /// Most links of one chain; what goes beyond is counted in the last.
 const LINKS_MAX: usize = 12;
@@ -103,7 +103,7 @@ pub(crate) fn fold(objects: &Objects, symptoms: &[Symptom], floor: Severity) -> 
     });
     for (number, (finding, own)) in findings.iter_mut().enumerate() {
         finding.id = format!("f{}", number + 1);
-        finding.evidence = evidence.cite(own);
+        finding.evidence = evidence.cite(objects, own);
     }
     (findings.into_iter().map(|(finding, _)| finding).collect(), evidence.list)
 }
@@ -210,10 +210,11 @@ struct Evidences {
 }
 
 impl Evidences {
-    fn cite(&mut self, own: &[&Symptom]) -> Vec<String> {
+    fn cite(&mut self, objects: &Objects, own: &[&Symptom]) -> Vec<String> {
+        let shown = if own.iter().all(|symptom| symptom.quotes.is_empty()) { Self::show_field(objects, own) } else { None };
         let mut ids = Vec::new();
         let mut said: BTreeSet<&str> = BTreeSet::new();
-        for quote in own.iter().flat_map(|symptom| &symptom.quotes) {
+        for quote in own.iter().flat_map(|symptom| &symptom.quotes).chain(&shown) {
             if ids.len() == QUOTES_MAX {
                 break;
             }
@@ -235,6 +236,14 @@ impl Evidences {
             ids.push(id.clone());
         }
         ids
+    }
+
+    /// Where no rule quoted anything, the field itself is shown.
+    fn show_field(objects: &Objects, own: &[&Symptom]) -> Option<Quote> {
+        let (at, field) = (&own[0].root, &own[0].field);
+        let value = field.split('.').try_fold(&objects.get(at)?.value, |value, key| value.get(key))?;
+        let excerpt = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+        Some(Quote { source: at.clone(), field: field.clone(), excerpt })
     }
 }
 

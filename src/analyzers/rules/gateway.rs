@@ -15,7 +15,12 @@ pub(super) fn run(cx: &Cx<'_>, out: &mut Vec<Symptom>) {
         out.extend(accepted(cx, class));
     }
     for gateway in cx.objects.of_kind("Gateway").filter(|gateway| gateway.deleted_ms().is_none()) {
-        out.extend(gateway_class(cx, gateway));
+        let class = gateway_class(cx, gateway);
+        let unknown_class = class.as_ref().is_some_and(|symptom| symptom.alone);
+        out.extend(class);
+        if unknown_class {
+            continue;
+        }
         let before = out.len();
         for listener in items(&gateway["spec"]["listeners"]) {
             certificates(cx, gateway, listener, out);

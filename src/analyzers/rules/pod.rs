@@ -221,8 +221,3 @@ pub(crate) fn ended_ms(pod: &Object) -> Option<i64> {
 pub(crate) fn event_text<'a>(cx: &Cx<'a>, pod: &Object, reasons: &[&str]) -> Option<crate::objects::Happening<'a>> {
     cx.objects.events(&pod.at).rev().find(|event| reasons.contains(&event.reason))
 }
-
-/// True if a pod has had the time to settle.
-pub(crate) fn has_settled(cx: &Cx<'_>, pod: &Object) -> bool {
-    cx.older(pod.created_ms(), SETTLE_MS)
-}

@@ -88,8 +88,8 @@ fn volume(cx: &Cx<'_>, pod: &Object, message: &str) -> Symptom {
     {
         return reference::symptom(cx.objects, pod.namespace(), kind, name, Some(&key), Severity::Error).seen_on(&pod.at, waits);
     }
-    let claim = spec.and_then(|volume| volume["persistentVolumeClaim"]["claimName"].as_str());
-    let root = claim.map_or_else(|| pod.at.clone(), |claim| Ref::new("PersistentVolumeClaim", pod.namespace(), claim));
+    let root = claim_of(cx, pod, name).unwrap_or_else(|| pod.at.clone());
+    let claim = (root != pod.at).then_some(());
     let (rule, says, remedy) = if message.contains("Multi-Attach error") {
         ("volume-multi-attach", "is attached to another node and can be attached to one only", "wait until the old pod is gone; if its node is lost, delete that pod by force; for rolling updates use strategy Recreate or a volume that several nodes can mount")
     } else if message.contains("no such file or directory") || message.contains("hostPath type check failed") {
@@ -103,6 +103,22 @@ fn volume(cx: &Cx<'_>, pod: &Object, message: &str) -> Symptom {
     };
     let subject = if claim.is_some() { String::new() } else { format!("volume {name} ") };
     Symptom::new(rule, Severity::Error, &root, "", format!("{subject}{says}")).detail(name).seen_on(&pod.at, waits).remedy(Remedy::step(remedy))
+}
+
+/// The claim behind a volume that an event names: by the pod's word for it, or by the PersistentVolume's name.
+fn claim_of(cx: &Cx<'_>, pod: &Object, name: &str) -> Option<Ref> {
+    let claims = || items(&pod["spec"]["volumes"]).iter().filter_map(|volume| Some((text(&volume["name"]), volume["persistentVolumeClaim"]["claimName"].as_str()?)));
+    let at = |claim: &str| Ref::new("PersistentVolumeClaim", pod.namespace(), claim);
+    let bound = |claim: &str| cx.objects.get(&at(claim)).is_some_and(|claim| text(&claim["spec"]["volumeName"]) == name);
+    if let Some((_, claim)) = claims().find(|(volume, claim)| *volume == name || bound(claim)) {
+        return Some(at(claim));
+    }
+    let other = items(&pod["spec"]["volumes"]).iter().any(|volume| text(&volume["name"]) == name);
+    let mut all = claims();
+    match (other, all.next(), all.next()) {
+        (false, Some((_, claim)), None) => Some(at(claim)),
+        _ => None,
+    }
 }
 
 /// A volume whose source is known not to exist.
