@@ -79,15 +79,8 @@ fn time(tag: u8, body: &[u8]) -> Option<AtMs> {
         _ => return None,
     };
     let part = |from: usize, to: usize| &text[from..to];
-    let iso = format!(
-        "{}-{}-{}T{}:{}:{}Z",
-        part(0, 4),
-        part(4, 6),
-        part(6, 8),
-        part(8, 10),
-        part(10, 12),
-        part(12, 14)
-    );
+    let iso =
+        format!("{}-{}-{}T{}:{}:{}Z", part(0, 4), part(4, 6), part(6, 8), part(8, 10), part(10, 12), part(12, 14));
     crate::when::parse_text(&iso)
 }
 

@@ -33,7 +33,10 @@ pub(crate) fn parse(text: &str) -> Result<Schedule, String> {
     let [minutes, hours, days, months, weekdays] = fields[..] else {
         return Err(format!("it has {} fields instead of 5", fields.len()));
     };
-    let months_of = |word: &str| position(word, &["jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"]).map(|at| at + 1);
+    let months_of = |word: &str| {
+        position(word, &["jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"])
+            .map(|at| at + 1)
+    };
     let days_of = |word: &str| position(word, &["sun", "mon", "tue", "wed", "thu", "fri", "sat"]);
     let none = |_: &str| None;
     let weekday_bits = field("day of week", weekdays, 0, 7, &days_of)?;
@@ -90,7 +93,12 @@ impl Schedule {
 
     /// True if there is a day on which it fires.
     pub(crate) fn ever_fires(&self) -> bool {
-        self.last_before(jiff::civil::date(2032, 12, 31).to_zoned(jiff::tz::TimeZone::UTC).map_or(0, |at| at.timestamp().as_millisecond())).is_some()
+        self.last_before(
+            jiff::civil::date(2032, 12, 31)
+                .to_zoned(jiff::tz::TimeZone::UTC)
+                .map_or(0, |at| at.timestamp().as_millisecond()),
+        )
+        .is_some()
     }
 
     /// The latest time at or before `at_ms` at which it fires.

@@ -83,7 +83,8 @@ pub fn folder(root: &Path, limits: &Limits) -> Result<Collection, LoadError> {
         std::io::ErrorKind::NotFound => LoadError::Missing(root.to_owned()),
         _ => unreadable(&error),
     })?;
-    let mut loader = Loader { root, limits, collection: Collection::default(), files: 0, bytes: 0, others: 0, full: false };
+    let mut loader =
+        Loader { root, limits, collection: Collection::default(), files: 0, bytes: 0, others: 0, full: false };
     if facts.is_dir() {
         fs::read_dir(root).map_err(|error| unreadable(&error))?;
         loader.walk(root, 0);
@@ -122,7 +123,10 @@ impl Loader<'_> {
             return;
         }
         let mut entries: Vec<PathBuf> = match fs::read_dir(folder) {
-            Ok(entries) => entries.take(self.limits.files_max.saturating_add(1)).filter_map(|entry| entry.ok().map(|entry| entry.path())).collect(),
+            Ok(entries) => entries
+                .take(self.limits.files_max.saturating_add(1))
+                .filter_map(|entry| entry.ok().map(|entry| entry.path()))
+                .collect(),
             Err(error) => {
                 self.gap(folder, error.kind().to_string());
                 return;
@@ -179,7 +183,8 @@ impl Loader<'_> {
         let most = self.limits.file_bytes_max.min(left);
         let file = File::open(path).map_err(|error| error.kind().to_string())?;
         let mut bytes = Vec::new();
-        let mut reader: Box<dyn std::io::Read> = if packed { Box::new(flate2::read::MultiGzDecoder::new(file)) } else { Box::new(file) };
+        let mut reader: Box<dyn std::io::Read> =
+            if packed { Box::new(flate2::read::MultiGzDecoder::new(file)) } else { Box::new(file) };
         reader.by_ref().take(most.saturating_add(1)).read_to_end(&mut bytes).map_err(|error| match packed {
             true => format!("cannot be unpacked: {error}"),
             false => error.kind().to_string(),
@@ -188,7 +193,10 @@ impl Loader<'_> {
         if length > most {
             if most == left {
                 self.full = true;
-                return Err(format!("more than {} bytes altogether: this and what follows was left out", self.limits.total_bytes_max));
+                return Err(format!(
+                    "more than {} bytes altogether: this and what follows was left out",
+                    self.limits.total_bytes_max
+                ));
             }
             return Err(format!("larger than {} bytes", self.limits.file_bytes_max));
         }
@@ -208,7 +216,10 @@ impl Loader<'_> {
         for value in read.values {
             if self.collection.len() >= self.limits.objects_max {
                 self.full = true;
-                self.gap(path, format!("more than {} objects: this and what follows was left out", self.limits.objects_max));
+                self.gap(
+                    path,
+                    format!("more than {} objects: this and what follows was left out", self.limits.objects_max),
+                );
                 return;
             }
             dump::note_listed(&mut self.collection, &value, folder.as_deref());
@@ -237,7 +248,9 @@ impl Loader<'_> {
         let container = file.trim_end_matches(".gz").trim_end_matches(".log");
         let (pod, space) = (name(path.parent()), name(path.parent().and_then(Path::parent)));
         match (pod, space) {
-            (Some(pod), Some(space)) if path.strip_prefix(self.root).is_ok_and(|inner| inner.components().count() >= 3) => {
+            (Some(pod), Some(space))
+                if path.strip_prefix(self.root).is_ok_and(|inner| inner.components().count() >= 3) =>
+            {
                 let tail = LogTail { lines: dump::tail(rest.lines(), self.limits.log_lines_max) };
                 self.collection.add_log(&space, &pod, container, tail);
             }
@@ -247,8 +260,11 @@ impl Loader<'_> {
 
     fn finish(mut self) -> Collection {
         if self.others > 0 {
-            let reason = "not Kubernetes objects (.yaml, .yml, .json, also .gz) and not logs/NAMESPACE/POD/CONTAINER.log".to_owned();
-            self.collection.note_gap(format!("{} other {}", self.others, if self.others == 1 { "file" } else { "files" }), reason);
+            let reason =
+                "not Kubernetes objects (.yaml, .yml, .json, also .gz) and not logs/NAMESPACE/POD/CONTAINER.log"
+                    .to_owned();
+            self.collection
+                .note_gap(format!("{} other {}", self.others, if self.others == 1 { "file" } else { "files" }), reason);
         }
         self.collection
     }

@@ -14,7 +14,8 @@ pub(crate) fn nearest<'a>(wanted: &str, candidates: impl Iterator<Item = &'a str
         .map(|candidate| (distance(wanted, candidate), candidate))
         .filter(|(distance, candidate)| {
             let short = wanted.chars().count().min(candidate.chars().count());
-            *distance <= (short / 4).min(2) || (short >= 4 && (extends(wanted, candidate) || extends(candidate, wanted)))
+            *distance <= (short / 4).min(2)
+                || (short >= 4 && (extends(wanted, candidate) || extends(candidate, wanted)))
         })
         .min()
         .map(|(_, candidate)| candidate)

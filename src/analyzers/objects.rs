@@ -368,9 +368,9 @@ fn stamps(object: &Object) -> impl Iterator<Item = AtMs> + '_ {
         &object["status"]["initContainerStatuses"],
     ];
     let nested = nested.into_iter().flat_map(|list| items(list)).flat_map(|entry| {
-        let ended = ["state", "lastState"].into_iter().flat_map(|state| {
-            [&entry[state]["running"]["startedAt"], &entry[state]["terminated"]["finishedAt"]]
-        });
+        let ended = ["state", "lastState"]
+            .into_iter()
+            .flat_map(|state| [&entry[state]["running"]["startedAt"], &entry[state]["terminated"]["finishedAt"]]);
         ["time", "lastTransitionTime", "lastUpdateTime"].into_iter().map(|key| &entry[key]).chain(ended)
     });
     let fixed = [&object["metadata"]["creationTimestamp"], &object["series"]["lastObservedTime"]];

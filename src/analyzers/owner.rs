@@ -125,12 +125,11 @@ pub(crate) fn rollback(objects: &Objects, pod: &Object) -> Option<(u64, Option<A
             .collect::<Vec<_>>()
     };
     // A restart makes a new revision that differs in an annotation only; going back would change nothing.
-    let same = images(old) == images(newest)
-        && old["spec"]["template"]["spec"] == newest["spec"]["template"]["spec"];
+    let same = images(old) == images(newest) && old["spec"]["template"]["spec"] == newest["spec"]["template"]["spec"];
     if same {
         return None;
     }
-    let action = named(objects, &top)
-        .map(|workload| Action::RollbackWorkload(RollbackWorkload { workload, revision: before }));
+    let action =
+        named(objects, &top).map(|workload| Action::RollbackWorkload(RollbackWorkload { workload, revision: before }));
     Some((before, action))
 }

@@ -109,7 +109,8 @@ pub fn analyze(objects: &Objects, options: &Options) -> Report {
         .collect();
     let namespaces: std::collections::BTreeSet<&str> =
         objects.all().iter().map(|object| object.at.namespace.as_str()).filter(|space| !space.is_empty()).collect();
-    let shows_state = ["Pod", "Deployment", "Node", "StatefulSet", "Service"].iter().any(|kind| counts.contains_key(*kind));
+    let shows_state =
+        ["Pod", "Deployment", "Node", "StatefulSet", "Service"].iter().any(|kind| counts.contains_key(*kind));
     let verdict = match findings.iter().map(|finding| finding.severity).max() {
         Some(Severity::Critical | Severity::Error) => Verdict::Incident,
         Some(Severity::Warning) => Verdict::Degraded,
@@ -145,11 +146,16 @@ fn gaps(objects: &Objects, counts: &BTreeMap<String, usize>, all: bool) -> Vec<G
     if !absent.is_empty() {
         gaps.push(Gap {
             what: absent.join(", "),
-            reason: "none given: not collected, not installed, or there are none; a fault there shows only by its effects".to_owned(),
+            reason:
+                "none given: not collected, not installed, or there are none; a fault there shows only by its effects"
+                    .to_owned(),
         });
     }
     if objects.latest_ms().is_none() && !objects.all().is_empty() {
-        gaps.push(Gap { what: "time".to_owned(), reason: "no object tells when it was written, so nothing counts as recent".to_owned() });
+        gaps.push(Gap {
+            what: "time".to_owned(),
+            reason: "no object tells when it was written, so nothing counts as recent".to_owned(),
+        });
     }
     gaps
 }

@@ -169,7 +169,10 @@ impl Links {
             return;
         }
         let same = |link: &&mut Link| {
-            link.object.kind == at.kind && link.object.namespace == at.namespace && link.says == says && link.object != *at
+            link.object.kind == at.kind
+                && link.object.namespace == at.namespace
+                && link.says == says
+                && link.object != *at
         };
         if let Some(link) = self.list.iter_mut().skip(1).find(same) {
             link.more += 1;
@@ -211,7 +214,8 @@ struct Evidences {
 
 impl Evidences {
     fn cite(&mut self, objects: &Objects, own: &[&Symptom]) -> Vec<String> {
-        let shown = if own.iter().all(|symptom| symptom.quotes.is_empty()) { Self::show_field(objects, own) } else { None };
+        let shown =
+            if own.iter().all(|symptom| symptom.quotes.is_empty()) { Self::show_field(objects, own) } else { None };
         let mut ids = Vec::new();
         let mut said: BTreeSet<&str> = BTreeSet::new();
         for quote in own.iter().flat_map(|symptom| &symptom.quotes).chain(&shown) {

@@ -45,8 +45,7 @@ pub(crate) fn shown(map: &Value) -> String {
 
 /// A LabelSelector for sentences.
 pub(crate) fn shown_full(selector: &Value) -> String {
-    let mut parts: Vec<String> =
-        pairs(&selector["matchLabels"]).map(|(key, value)| format!("{key}={value}")).collect();
+    let mut parts: Vec<String> = pairs(&selector["matchLabels"]).map(|(key, value)| format!("{key}={value}")).collect();
     for rule in items(&selector["matchExpressions"]) {
         let values: Vec<&str> = items(&rule["values"]).iter().map(text).collect();
         parts.push(format!("{} {} ({})", text(&rule["key"]), text(&rule["operator"]), values.join(",")));

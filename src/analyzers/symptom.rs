@@ -33,7 +33,13 @@ pub(crate) struct Symptom {
 
 impl Symptom {
     /// A symptom of the object itself.
-    pub(crate) fn new(rule: &'static str, severity: Severity, root: &Ref, field: &str, claim: impl Into<String>) -> Self {
+    pub(crate) fn new(
+        rule: &'static str,
+        severity: Severity,
+        root: &Ref,
+        field: &str,
+        claim: impl Into<String>,
+    ) -> Self {
         let claim = claim.into();
         Self {
             rule,

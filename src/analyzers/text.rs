@@ -34,7 +34,9 @@ fn headline(report: &Report, out: &mut String) {
     let of = format!("{} objects in {} namespaces", report.objects, report.namespaces);
     let as_of = report.at_ms.map(|at| format!(", as of {}", shown(at))).unwrap_or_default();
     let line = match report.verdict {
-        Verdict::Unknown if report.objects == 0 => "No Kubernetes objects were found, so nothing can be said.".to_owned(),
+        Verdict::Unknown if report.objects == 0 => {
+            "No Kubernetes objects were found, so nothing can be said.".to_owned()
+        }
         Verdict::Unknown => format!("Too little was given to say anything: {of}{as_of}."),
         Verdict::Healthy if count == 0 => format!("Nothing wrong found in {of}{as_of}."),
         _ => format!("{count} {} found in {of}{as_of}.", if count == 1 { "root cause" } else { "root causes" }),
@@ -72,7 +74,12 @@ fn row(word: &str, text: &str, out: &mut String) {
 }
 
 fn one(report: &Report, number: usize, finding: &Finding, out: &mut String) {
-    let _ = writeln!(out, "{number}. {:9} {}", finding.severity.word(), line(&format!("{} {}", finding.object, finding.claim)));
+    let _ = writeln!(
+        out,
+        "{number}. {:9} {}",
+        finding.severity.word(),
+        line(&format!("{} {}", finding.object, finding.claim))
+    );
     if let Some(since) = finding.since_ms {
         let ago = report.at_ms.map(|now| format!(" ({})", when::span(now - since))).unwrap_or_default();
         row("since", &format!("{}{ago}", shown(since)), out);
@@ -86,7 +93,8 @@ fn one(report: &Report, number: usize, finding: &Finding, out: &mut String) {
         word = "";
     }
     let mut word = "shown by";
-    for evidence in finding.evidence.iter().filter_map(|id| report.evidence.iter().find(|evidence| evidence.id == *id)) {
+    for evidence in finding.evidence.iter().filter_map(|id| report.evidence.iter().find(|evidence| evidence.id == *id))
+    {
         row(word, &format!("{} {}", evidence.source, evidence.field), out);
         row("", &format!("| {}", evidence.excerpt), out);
         word = "";

@@ -18,9 +18,7 @@ pub(crate) fn parse_text(text: &str) -> Option<AtMs> {
 
 /// `2026-11-23T03:02:11Z`.
 pub(crate) fn iso(at_ms: AtMs) -> String {
-    jiff::Timestamp::from_millisecond(at_ms)
-        .map(|at| at.strftime("%Y-%m-%dT%H:%M:%SZ").to_string())
-        .unwrap_or_default()
+    jiff::Timestamp::from_millisecond(at_ms).map(|at| at.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()).unwrap_or_default()
 }
 
 /// A span in the largest two units that say something.

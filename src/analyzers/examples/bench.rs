@@ -19,7 +19,8 @@ fn meta(name: &str, owner: Option<(&str, &str)>) -> Value {
         "managedFields": [{"manager": "kube-controller-manager", "operation": "Update", "apiVersion": "v1", "time": "2026-11-20T03:00:00Z",
             "fieldsType": "FieldsV1", "fieldsV1": {"f:metadata": {"f:labels": {".": {}, "f:app": {}}}, "f:spec": {"f:containers": {"f:image": {}, "f:name": {}, "f:ports": {}, "f:resources": {}}}}}]});
     if let Some((kind, owner)) = owner {
-        meta["ownerReferences"] = json!([{"apiVersion": "apps/v1", "kind": kind, "name": owner, "controller": true, "uid": "u"}]);
+        meta["ownerReferences"] =
+            json!([{"apiVersion": "apps/v1", "kind": kind, "name": owner, "controller": true, "uid": "u"}]);
     }
     meta
 }
@@ -43,24 +44,62 @@ fn app(number: usize, out: &mut Vec<Value>) {
         out.push(object);
     };
     let selector = json!({"matchLabels": {"app": name}});
-    add("apps/v1", "Deployment", meta(&name, None), json!({"spec": {"replicas": 3, "selector": selector, "template": template}, "status": {"replicas": 3, "readyReplicas": ready, "availableReplicas": ready}}));
-    add("apps/v1", "ReplicaSet", meta(&set, Some(("Deployment", &name))), json!({"spec": {"replicas": 3, "selector": selector, "template": template}, "status": {"replicas": 3, "readyReplicas": ready}}));
+    add(
+        "apps/v1",
+        "Deployment",
+        meta(&name, None),
+        json!({"spec": {"replicas": 3, "selector": selector, "template": template}, "status": {"replicas": 3, "readyReplicas": ready, "availableReplicas": ready}}),
+    );
+    add(
+        "apps/v1",
+        "ReplicaSet",
+        meta(&set, Some(("Deployment", &name))),
+        json!({"spec": {"replicas": 3, "selector": selector, "template": template}, "status": {"replicas": 3, "readyReplicas": ready}}),
+    );
     for replica in 0..3 {
-        let state = if broken { json!({"waiting": {"reason": "CrashLoopBackOff", "message": "back-off 5m0s restarting failed container"}}) } else { json!({"running": {"startedAt": "2026-11-20T03:01:00Z"}}) };
-        let last = if broken { json!({"terminated": {"exitCode": 1, "reason": "Error", "finishedAt": "2026-11-23T03:00:00Z"}}) } else { json!({}) };
+        let state = if broken {
+            json!({"waiting": {"reason": "CrashLoopBackOff", "message": "back-off 5m0s restarting failed container"}})
+        } else {
+            json!({"running": {"startedAt": "2026-11-20T03:01:00Z"}})
+        };
+        let last = if broken {
+            json!({"terminated": {"exitCode": 1, "reason": "Error", "finishedAt": "2026-11-23T03:00:00Z"}})
+        } else {
+            json!({})
+        };
         let status = if broken { "False" } else { "True" };
         let mut spec = template["spec"].clone();
         spec["nodeName"] = json!(format!("node-{}", replica * 7 % 20));
-        add("v1", "Pod", meta(&format!("{name}.p{replica}"), Some(("ReplicaSet", &set))), json!({"spec": spec, "status": {"phase": "Running",
+        add(
+            "v1",
+            "Pod",
+            meta(&format!("{name}.p{replica}"), Some(("ReplicaSet", &set))),
+            json!({"spec": spec, "status": {"phase": "Running",
             "conditions": [{"type": "PodScheduled", "status": "True"}, {"type": "Ready", "status": status, "lastTransitionTime": "2026-11-20T03:01:00Z"}],
-            "containerStatuses": [{"name": "main", "image": "x", "ready": !broken, "restartCount": if broken { 20 } else { 0 }, "state": state, "lastState": last}]}}));
+            "containerStatuses": [{"name": "main", "image": "x", "ready": !broken, "restartCount": if broken { 20 } else { 0 }, "state": state, "lastState": last}]}}),
+        );
     }
-    add("v1", "Service", meta(&name, None), json!({"spec": {"selector": {"app": name}, "ports": [{"port": 80, "targetPort": "http", "protocol": "TCP"}]}, "status": {"loadBalancer": {}}}));
-    add("discovery.k8s.io/v1", "EndpointSlice", meta(&format!("{name}.slice"), None), json!({"endpoints": [{"addresses": ["10.0.0.1"], "conditions": {"ready": !broken}}]}));
+    add(
+        "v1",
+        "Service",
+        meta(&name, None),
+        json!({"spec": {"selector": {"app": name}, "ports": [{"port": 80, "targetPort": "http", "protocol": "TCP"}]}, "status": {"loadBalancer": {}}}),
+    );
+    add(
+        "discovery.k8s.io/v1",
+        "EndpointSlice",
+        meta(&format!("{name}.slice"), None),
+        json!({"endpoints": [{"addresses": ["10.0.0.1"], "conditions": {"ready": !broken}}]}),
+    );
     add("v1", "ConfigMap", meta(&format!("{name}.config"), None), json!({"data": {"A": "b".repeat(200)}}));
     for event in 0..2 {
-        add("v1", "Event", meta(&format!("{name}.e{event}"), None), json!({"involvedObject": {"kind": "Pod", "name": format!("{name}.p0"), "namespace": space}, "reason": "Pulled",
-            "message": "Container image already present on machine", "firstTimestamp": "2026-11-23T03:00:00Z", "lastTimestamp": "2026-11-23T03:10:00Z"}));
+        add(
+            "v1",
+            "Event",
+            meta(&format!("{name}.e{event}"), None),
+            json!({"involvedObject": {"kind": "Pod", "name": format!("{name}.p0"), "namespace": space}, "reason": "Pulled",
+            "message": "Container image already present on machine", "firstTimestamp": "2026-11-23T03:00:00Z", "lastTimestamp": "2026-11-23T03:10:00Z"}),
+        );
     }
 }
 
@@ -86,9 +125,14 @@ fn run(objects: &[Value], word: &str, yaml: bool) {
         let list = json!({"apiVersion": "v1", "kind": "List", "items": chunk});
         // JSON is YAML: it takes the same reader as a block document of the same content.
         let text = serde_json::to_string_pretty(&list).expect("text");
-        std::fs::write(place.join(format!("{number:04}.{}", if yaml { "yaml" } else { "json" })), text).expect("a file");
+        std::fs::write(place.join(format!("{number:04}.{}", if yaml { "yaml" } else { "json" })), text)
+            .expect("a file");
     }
-    let bytes: u64 = std::fs::read_dir(&place).expect("files").filter_map(|file| file.ok()?.metadata().ok()).map(|facts| facts.len()).sum();
+    let bytes: u64 = std::fs::read_dir(&place)
+        .expect("files")
+        .filter_map(|file| file.ok()?.metadata().ok())
+        .map(|facts| facts.len())
+        .sum();
     let mut times: Vec<[f64; 4]> = Vec::new();
     let mut count = 0;
     for _ in 0..5 {
@@ -105,6 +149,10 @@ fn run(objects: &[Value], word: &str, yaml: bool) {
     }
     times.sort_by(|a, b| a[3].total_cmp(&b[3]));
     let [read, index, rules, all] = times[times.len() / 2].map(|seconds| seconds * 1000.0);
-    println!("{word}: {} objects, {bytes} bytes, {count} findings; read {read:.0} ms, index {index:.0} ms, rules {rules:.1} ms, report printed after {all:.0} ms (median of {})", objects.len(), times.len());
+    println!(
+        "{word}: {} objects, {bytes} bytes, {count} findings; read {read:.0} ms, index {index:.0} ms, rules {rules:.1} ms, report printed after {all:.0} ms (median of {})",
+        objects.len(),
+        times.len()
+    );
     let _ = std::fs::remove_dir_all(&place);
 }

@@ -31,7 +31,12 @@ pub(super) fn json(text: &str) -> Read {
         match value {
             Ok(value) => read.values.push(value),
             Err(error) => {
-                read.fail(format!("not JSON from line {}, column {} on: {}", error.line(), error.column(), plain(&error.to_string())));
+                read.fail(format!(
+                    "not JSON from line {}, column {} on: {}",
+                    error.line(),
+                    error.column(),
+                    plain(&error.to_string())
+                ));
                 break;
             }
         }
@@ -50,7 +55,9 @@ pub(super) fn yaml(text: &str) -> Read {
             Ok(Value::Null) => {}
             Ok(value) => read.values.push(value),
             Err(error) => {
-                let at = error.location().map_or(line, |at| line + usize::try_from(at.line()).unwrap_or(1).saturating_sub(1));
+                let at = error
+                    .location()
+                    .map_or(line, |at| line + usize::try_from(at.line()).unwrap_or(1).saturating_sub(1));
                 read.fail(format!("not YAML at line {at}: {}", plain(&error.to_string())));
             }
         }

@@ -68,7 +68,8 @@ pub(super) fn note_listed(collection: &mut Collection, value: &Value, folder: Op
         return;
     }
     let kind = kind_word(text(&value["apiVersion"]), kind);
-    let spaces: BTreeSet<&str> = items(&value["items"]).iter().map(|item| text(&item["metadata"]["namespace"])).collect();
+    let spaces: BTreeSet<&str> =
+        items(&value["items"]).iter().map(|item| text(&item["metadata"]["namespace"])).collect();
     let mut spaces = spaces.into_iter();
     match (spaces.next(), spaces.next()) {
         (Some(_), Some(_)) => collection.note_listed(&kind, None),

@@ -46,19 +46,7 @@ pub(super) fn build(
         places.sort_by_key(|&place| last_seen(&list[place]));
     }
     let latest_ms = latest(&list);
-    Objects {
-        list,
-        by_name,
-        by_kind,
-        by_space,
-        children,
-        pods_by_label,
-        events,
-        listed,
-        logs,
-        gaps,
-        latest_ms,
-    }
+    Objects { list, by_name, by_kind, by_space, children, pods_by_label, events, listed, logs, gaps, latest_ms }
 }
 
 pub(super) fn first_seen(event: &Object) -> Option<AtMs> {
@@ -107,7 +95,8 @@ fn latest(list: &[Object]) -> Option<AtMs> {
         .map(|(node, _)| node.as_str())
         .collect();
     let counts = |object: &&Object| {
-        !skewed.contains(text(&object["spec"]["nodeName"])) && !(object.at.kind == "Node" && skewed.contains(object.name()))
+        !skewed.contains(text(&object["spec"]["nodeName"]))
+            && !(object.at.kind == "Node" && skewed.contains(object.name()))
     };
     let written = list.iter().filter(|o| o.at.kind != "Lease").filter(counts).flat_map(stamps);
     let lived = list.iter().filter(|o| o.at.kind == "Node").filter(counts).filter_map(heartbeat);

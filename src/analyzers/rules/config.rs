@@ -28,7 +28,10 @@ pub(super) fn run(cx: &Cx<'_>, out: &mut Vec<Symptom>) {
 fn is_over(object: &Object) -> bool {
     match object.at.kind.as_str() {
         "Pod" => matches!(text(&object["status"]["phase"]), "Succeeded" | "Failed"),
-        "Job" => object.condition("Complete").is_some_and(|c| c.is("True")) || object.condition("Failed").is_some_and(|c| c.is("True")),
+        "Job" => {
+            object.condition("Complete").is_some_and(|c| c.is("True"))
+                || object.condition("Failed").is_some_and(|c| c.is("True"))
+        }
         "ReplicaSet" | "ReplicationController" => object.replicas() == 0,
         _ => false,
     }
@@ -59,9 +62,15 @@ fn pull_secrets(cx: &Cx<'_>, object: &Object, out: &mut Vec<Symptom>) {
         let root = Ref::new("Secret", object.namespace(), text(&secret["name"]));
         if cx.objects.is_absent(&root) && !root.name.is_empty() {
             out.push(
-                Symptom::new("pull-secret-missing", Severity::Info, &root, "metadata.name", "does not exist, and pulls are to use it")
-                    .seen_on(&object.at, "names it in imagePullSecrets")
-                    .remedy(Remedy::step("create the Secret with the registry's credentials")),
+                Symptom::new(
+                    "pull-secret-missing",
+                    Severity::Info,
+                    &root,
+                    "metadata.name",
+                    "does not exist, and pulls are to use it",
+                )
+                .seen_on(&object.at, "names it in imagePullSecrets")
+                .remedy(Remedy::step("create the Secret with the registry's credentials")),
             );
         }
     }
@@ -90,8 +99,14 @@ fn unused(cx: &Cx<'_>, used: &BTreeSet<Ref>, out: &mut Vec<Symptom>) {
             continue;
         }
         out.push(
-            Symptom::new("config-unused", Severity::Info, &config.at, "", "is not used by any pod template of its namespace")
-                .remedy(Remedy::step("remove it if nothing reads it through the API")),
+            Symptom::new(
+                "config-unused",
+                Severity::Info,
+                &config.at,
+                "",
+                "is not used by any pod template of its namespace",
+            )
+            .remedy(Remedy::step("remove it if nothing reads it through the API")),
         );
     }
 }

@@ -24,18 +24,27 @@ fn terminating(cx: &Cx<'_>, space: &Object) -> Option<Symptom> {
     if !cx.older(Some(deleted), REMOVAL_MS) {
         return None;
     }
-    let reasons = ["NamespaceDeletionDiscoveryFailure", "NamespaceDeletionContentFailure", "NamespaceFinalizersRemaining", "NamespaceContentRemaining"];
+    let reasons = [
+        "NamespaceDeletionDiscoveryFailure",
+        "NamespaceDeletionContentFailure",
+        "NamespaceFinalizersRemaining",
+        "NamespaceContentRemaining",
+    ];
     let said = reasons.into_iter().find_map(|kind| space.condition(kind).filter(|c| c.is("True")).map(|c| (kind, c)));
     let claim = match said.map(|(kind, _)| kind) {
         Some("NamespaceDeletionDiscoveryFailure") => "cannot be removed: an aggregated API does not answer",
-        Some("NamespaceFinalizersRemaining" | "NamespaceContentRemaining") => "cannot be removed: something in it has a finalizer that nobody clears",
+        Some("NamespaceFinalizersRemaining" | "NamespaceContentRemaining") => {
+            "cannot be removed: something in it has a finalizer that nobody clears"
+        }
         _ => "cannot be removed",
     };
     let apis = cx.objects.of_kind("APIService").filter(|api| api.condition("Available").is_some_and(|c| c.is("False")));
     let causes: Vec<Ref> = apis.map(|api| api.at.clone()).collect();
     let mut symptom = Symptom::new("namespace-stuck", Severity::Error, &space.at, "spec.finalizers", claim)
         .since(Some(deleted))
-        .remedy(Remedy::step("clear what the message names; forcing the namespace's own finalizer leaves orphans behind"));
+        .remedy(Remedy::step(
+            "clear what the message names; forcing the namespace's own finalizer leaves orphans behind",
+        ));
     if let Some((kind, said)) = said {
         symptom = symptom.quote(&space.at, format!("status.conditions[{kind}].message"), said.message);
         if kind == "NamespaceDeletionDiscoveryFailure" {
@@ -52,7 +61,13 @@ fn full(quota: &Object) -> Option<Symptom> {
         quantity::parse(limit).zip(used).is_some_and(|(limit, used)| limit > 0.0 && used >= limit)
     })?;
     Some(
-        Symptom::new("quota-full", Severity::Info, &quota.at, &format!("spec.hard.{what}"), format!("is used up: {what} {} of {limit}", text(&quota["status"]["used"][what])))
-            .remedy(Remedy::step("raise it before the next pod is needed")),
+        Symptom::new(
+            "quota-full",
+            Severity::Info,
+            &quota.at,
+            &format!("spec.hard.{what}"),
+            format!("is used up: {what} {} of {limit}", text(&quota["status"]["used"][what])),
+        )
+        .remedy(Remedy::step("raise it before the next pod is needed")),
     )
 }

@@ -1,9 +1,9 @@
 //! GatewayClasses and Gateways.
 
 use crate::finding::{Remedy, Severity};
+use crate::near;
 use crate::object::{Object, Ref, condition_in, items, text};
 use crate::symptom::Symptom;
-use crate::near;
 
 use super::{Cx, MINUTE_MS, SETTLE_MS, ingress};
 
@@ -43,7 +43,11 @@ fn accepted(cx: &Cx<'_>, class: &Object) -> Option<Symptom> {
     if !refused && !cx.older(class.created_ms(), UNSEEN_MS) || !class.is_live() {
         return None;
     }
-    let claim = if refused { "is refused by its controller".to_owned() } else { format!("is not taken up by any controller: {} does not run", text(&class["spec"]["controllerName"])) };
+    let claim = if refused {
+        "is refused by its controller".to_owned()
+    } else {
+        format!("is not taken up by any controller: {} does not run", text(&class["spec"]["controllerName"]))
+    };
     Some(
         Symptom::new("gateway-class-not-accepted", Severity::Error, &class.at, "status.conditions[Accepted]", claim)
             .quote(&class.at, "status.conditions[Accepted].message", said.map_or("", |c| c.message))
@@ -57,17 +61,30 @@ fn gateway_class(cx: &Cx<'_>, gateway: &Object) -> Option<Symptom> {
     let class = Ref::new("GatewayClass", "", name);
     if cx.objects.is_absent(&class) {
         let names: Vec<&str> = cx.objects.of_kind("GatewayClass").map(Object::name).collect();
-        let hint = near::nearest(name, names.into_iter()).map(|near| format!("; there is {near:?}")).unwrap_or_default();
+        let hint =
+            near::nearest(name, names.into_iter()).map(|near| format!("; there is {near:?}")).unwrap_or_default();
         return Some(
-            Symptom::new("gateway-class-missing", Severity::Critical, &gateway.at, "spec.gatewayClassName", format!("asks for the class {name:?}, which does not exist{hint}"))
-                .quote(&gateway.at, "spec.gatewayClassName", name)
-                .remedy(Remedy::step("correct gatewayClassName, or install the controller of that class")),
+            Symptom::new(
+                "gateway-class-missing",
+                Severity::Critical,
+                &gateway.at,
+                "spec.gatewayClassName",
+                format!("asks for the class {name:?}, which does not exist{hint}"),
+            )
+            .quote(&gateway.at, "spec.gatewayClassName", name)
+            .remedy(Remedy::step("correct gatewayClassName, or install the controller of that class")),
         );
     }
     Some(
-        Symptom::new("gateway-not-served", Severity::Critical, &gateway.at, "spec.gatewayClassName", "is served by nobody")
-            .because([class])
-            .only_if_explained(),
+        Symptom::new(
+            "gateway-not-served",
+            Severity::Critical,
+            &gateway.at,
+            "spec.gatewayClassName",
+            "is served by nobody",
+        )
+        .because([class])
+        .only_if_explained(),
     )
 }
 
@@ -87,7 +104,8 @@ fn listens(cx: &Cx<'_>, gateway: &Object, listener: &serde_json::Value) -> Optio
     let name = text(&listener["name"]);
     let bad = [("ResolvedRefs", "False"), ("Accepted", "False"), ("Conflicted", "True"), ("Programmed", "False")];
     bad.into_iter().find_map(|(kind, status)| {
-        let said = condition_in(&listener["conditions"], kind).filter(|c| c.is(status) && c.reason != "Pending" && cx.older(c.since_ms, SETTLE_MS))?;
+        let said = condition_in(&listener["conditions"], kind)
+            .filter(|c| c.is(status) && c.reason != "Pending" && cx.older(c.since_ms, SETTLE_MS))?;
         let meaning = match said.reason {
             "InvalidCertificateRef" => "its certificate cannot be used",
             "RefNotPermitted" => "its certificate lies in a namespace that has not granted it",
@@ -97,11 +115,17 @@ fn listens(cx: &Cx<'_>, gateway: &Object, listener: &serde_json::Value) -> Optio
             _ => "it is refused",
         };
         Some(
-            Symptom::new("listener-not-served", Severity::Error, &gateway.at, &format!("status.listeners[{name}].conditions[{kind}]"), format!("does not serve its listener {name:?}: {meaning}"))
-                .detail(name)
-                .since(said.since_ms)
-                .quote(&gateway.at, format!("status.listeners[{name}].conditions[{kind}].message"), said.message)
-                .remedy(Remedy::step("change the listener as the message says")),
+            Symptom::new(
+                "listener-not-served",
+                Severity::Error,
+                &gateway.at,
+                &format!("status.listeners[{name}].conditions[{kind}]"),
+                format!("does not serve its listener {name:?}: {meaning}"),
+            )
+            .detail(name)
+            .since(said.since_ms)
+            .quote(&gateway.at, format!("status.listeners[{name}].conditions[{kind}].message"), said.message)
+            .remedy(Remedy::step("change the listener as the message says")),
         )
     })
 }
@@ -110,18 +134,29 @@ fn programmed(cx: &Cx<'_>, gateway: &Object) -> Option<Symptom> {
     ["Accepted", "Programmed"].into_iter().find_map(|kind| {
         let said = gateway.condition(kind);
         let refused = said.is_some_and(|c| c.is("False") && cx.older(c.since_ms, UNSEEN_MS));
-        let unseen = gateway.is_live() && cx.older(gateway.created_ms(), UNSEEN_MS) && said.is_none_or(|c| c.is("Unknown"));
+        let unseen =
+            gateway.is_live() && cx.older(gateway.created_ms(), UNSEEN_MS) && said.is_none_or(|c| c.is("Unknown"));
         if !refused && !unseen {
             return None;
         }
-        let claim = if refused { format!("is not {}: {}", kind.to_lowercase(), said.map_or("", |c| c.reason)) } else { "is not taken up by any controller".to_owned() };
+        let claim = if refused {
+            format!("is not {}: {}", kind.to_lowercase(), said.map_or("", |c| c.reason))
+        } else {
+            "is not taken up by any controller".to_owned()
+        };
         let class = Ref::new("GatewayClass", "", text(&gateway["spec"]["gatewayClassName"]));
         Some(
-            Symptom::new("gateway-not-programmed", Severity::Critical, &gateway.at, &format!("status.conditions[{kind}]"), claim)
-                .quote(&gateway.at, format!("status.conditions[{kind}].message"), said.map_or("", |c| c.message))
-                .since(said.and_then(|c| c.since_ms))
-                .because([class])
-                .remedy(Remedy::step("look at the controller of its class, and at the addresses and ports it asks for")),
+            Symptom::new(
+                "gateway-not-programmed",
+                Severity::Critical,
+                &gateway.at,
+                &format!("status.conditions[{kind}]"),
+                claim,
+            )
+            .quote(&gateway.at, format!("status.conditions[{kind}].message"), said.map_or("", |c| c.message))
+            .since(said.and_then(|c| c.since_ms))
+            .because([class])
+            .remedy(Remedy::step("look at the controller of its class, and at the addresses and ports it asks for")),
         )
     })
 }

@@ -36,15 +36,20 @@ struct Backend<'a> {
 fn backends(ingress: &Object) -> Vec<(String, Backend<'_>)> {
     let rules = items(&ingress["spec"]["rules"]).iter().flat_map(|rule| {
         let host = text(&rule["host"]);
-        items(&rule["http"]["paths"]).iter().map(move |path| (format!("spec.rules[{host}{}].backend", text(&path["path"])), &path["backend"]))
+        items(&rule["http"]["paths"])
+            .iter()
+            .map(move |path| (format!("spec.rules[{host}{}].backend", text(&path["path"])), &path["backend"]))
     });
-    let default = [&ingress["spec"]["defaultBackend"], &ingress["spec"]["backend"]].map(|at| ("spec.defaultBackend".to_owned(), at));
+    let default = [&ingress["spec"]["defaultBackend"], &ingress["spec"]["backend"]]
+        .map(|at| ("spec.defaultBackend".to_owned(), at));
     rules
         .chain(default)
         .filter_map(|(field, backend)| {
             let new = &backend["service"];
             let service = new["name"].as_str().or_else(|| backend["serviceName"].as_str())?;
-            let port = [&new["port"]["number"], &new["port"]["name"], &backend["servicePort"]].into_iter().find(|port| !port.is_null());
+            let port = [&new["port"]["number"], &new["port"]["name"], &backend["servicePort"]]
+                .into_iter()
+                .find(|port| !port.is_null());
             Some((field, Backend { service, port: port.unwrap_or(&Value::Null) }))
         })
         .collect()
@@ -67,24 +72,47 @@ fn class(cx: &Cx<'_>, ingress: &Object) -> Option<Symptom> {
             return None;
         }
         let names: Vec<&str> = cx.objects.of_kind("IngressClass").map(Object::name).collect();
-        let hint = near::nearest(name, names.iter().copied()).map_or_else(|| format!("; there is {}", names.join(", ")), |near| format!("; there is {near:?}"));
+        let hint = near::nearest(name, names.iter().copied())
+            .map_or_else(|| format!("; there is {}", names.join(", ")), |near| format!("; there is {near:?}"));
         return Some(
-            Symptom::new("ingress-class-missing", Severity::Critical, &ingress.at, "spec.ingressClassName", format!("asks for the class {name:?}, which does not exist, so no controller serves it{hint}"))
-                .quote(&ingress.at, "spec.ingressClassName", name)
-                .since(ingress.created_ms())
-                .remedy(Remedy::step("correct ingressClassName, or install the controller of that class").kubectl("edit", &ingress.at, "")),
+            Symptom::new(
+                "ingress-class-missing",
+                Severity::Critical,
+                &ingress.at,
+                "spec.ingressClassName",
+                format!("asks for the class {name:?}, which does not exist, so no controller serves it{hint}"),
+            )
+            .quote(&ingress.at, "spec.ingressClassName", name)
+            .since(ingress.created_ms())
+            .remedy(
+                Remedy::step("correct ingressClassName, or install the controller of that class").kubectl(
+                    "edit",
+                    &ingress.at,
+                    "",
+                ),
+            ),
         );
     }
     let old = ingress.annotation("kubernetes.io/ingress.class").is_some();
     let default = |class: &Object| class.annotation("ingressclass.kubernetes.io/is-default-class") == Some("true");
-    if old || !cx.objects.knows("IngressClass", "") || cx.objects.of_kind("IngressClass").any(default) || served_already(ingress) {
+    if old
+        || !cx.objects.knows("IngressClass", "")
+        || cx.objects.of_kind("IngressClass").any(default)
+        || served_already(ingress)
+    {
         return None;
     }
     Some(
-        Symptom::new("ingress-class-unset", Severity::Error, &ingress.at, "spec.ingressClassName", "names no class, and no class is the default one, so no controller serves it")
-            .since(ingress.created_ms())
-            .quote(&ingress.at, "status.loadBalancer", &ingress["status"]["loadBalancer"].to_string())
-            .remedy(Remedy::step("set ingressClassName, or make one class the default")),
+        Symptom::new(
+            "ingress-class-unset",
+            Severity::Error,
+            &ingress.at,
+            "spec.ingressClassName",
+            "names no class, and no class is the default one, so no controller serves it",
+        )
+        .since(ingress.created_ms())
+        .quote(&ingress.at, "status.loadBalancer", &ingress["status"]["loadBalancer"].to_string())
+        .remedy(Remedy::step("set ingressClassName, or make one class the default")),
     )
 }
 
@@ -99,53 +127,109 @@ fn served(cx: &Cx<'_>, ingress: &Object, field: &str, backend: &Backend<'_>) -> 
             return None;
         }
         let names: Vec<&str> = cx.objects.in_space("Service", ingress.namespace()).map(Object::name).collect();
-        let hint = near::nearest(backend.service, names.into_iter()).map(|near| format!("; there is {near:?}")).unwrap_or_default();
+        let hint = near::nearest(backend.service, names.into_iter())
+            .map(|near| format!("; there is {near:?}"))
+            .unwrap_or_default();
         return Some(
-            Symptom::new("ingress-backend-missing", Severity::Critical, &ingress.at, &format!("{field}.service.name"), format!("sends to the Service {:?}, which does not exist{hint}", backend.service))
-                .quote(&ingress.at, format!("{field}.service.name"), backend.service)
-                .remedy(Remedy::step("create the Service, or correct the backend").kubectl("edit", &ingress.at, "")),
+            Symptom::new(
+                "ingress-backend-missing",
+                Severity::Critical,
+                &ingress.at,
+                &format!("{field}.service.name"),
+                format!("sends to the Service {:?}, which does not exist{hint}", backend.service),
+            )
+            .quote(&ingress.at, format!("{field}.service.name"), backend.service)
+            .remedy(Remedy::step("create the Service, or correct the backend").kubectl(
+                "edit",
+                &ingress.at,
+                "",
+            )),
         );
     };
     let ports = items(&service["spec"]["ports"]);
     let name = |port: &Value| port.as_str().map(str::to_owned);
-    let fits = |port: &Value| port["port"] == *backend.port || (name(backend.port).is_some() && port["name"] == *backend.port);
+    let fits =
+        |port: &Value| port["port"] == *backend.port || (name(backend.port).is_some() && port["name"] == *backend.port);
     if !backend.port.is_null() && !ports.iter().any(fits) && text(&service["spec"]["type"]) != "ExternalName" {
         let shown: Vec<String> = ports.iter().map(|port| port["port"].to_string()).collect();
         return Some(
-            Symptom::new("ingress-backend-port", Severity::Critical, &ingress.at, &format!("{field}.service.port"), format!("sends to port {} of {at}, which has {}", backend.port, shown.join(", ")))
-                .quote(&ingress.at, format!("{field}.service.port"), &backend.port.to_string())
-                .remedy(Remedy::step("correct the backend's port: it is the Service's port, not the container's").kubectl("edit", &ingress.at, "")),
+            Symptom::new(
+                "ingress-backend-port",
+                Severity::Critical,
+                &ingress.at,
+                &format!("{field}.service.port"),
+                format!("sends to port {} of {at}, which has {}", backend.port, shown.join(", ")),
+            )
+            .quote(&ingress.at, format!("{field}.service.port"), &backend.port.to_string())
+            .remedy(
+                Remedy::step("correct the backend's port: it is the Service's port, not the container's").kubectl(
+                    "edit",
+                    &ingress.at,
+                    "",
+                ),
+            ),
         );
     }
     Some(
-        Symptom::new("ingress-backend-down", Severity::Critical, &ingress.at, field, format!("has nothing behind {}", field.trim_start_matches("spec.").trim_end_matches(".backend")))
-            .because([at])
-            .only_if_explained(),
+        Symptom::new(
+            "ingress-backend-down",
+            Severity::Critical,
+            &ingress.at,
+            field,
+            format!("has nothing behind {}", field.trim_start_matches("spec.").trim_end_matches(".backend")),
+        )
+        .because([at])
+        .only_if_explained(),
     )
 }
 
 /// A Secret that should hold a certificate: is it there, and is the certificate valid now.
 pub(super) fn tls_secret(cx: &Cx<'_>, user: &Object, field: &str, at: &Ref) -> Option<Symptom> {
     let Some(secret) = cx.objects.get(at) else {
-        let issued = user["metadata"]["annotations"].as_object().is_some_and(|all| all.keys().any(|key| key.starts_with("cert-manager.io/")));
+        let issued = user["metadata"]["annotations"]
+            .as_object()
+            .is_some_and(|all| all.keys().any(|key| key.starts_with("cert-manager.io/")));
         if !cx.objects.is_absent(at) || (issued && !cx.older(user.created_ms(), SETTLE_MS * 5)) {
             return None;
         }
-        let order = cx.objects.in_space("Certificate.cert-manager.io", &at.namespace).find(|order| text(&order["spec"]["secretName"]) == at.name);
-        let mut symptom = Symptom::new("tls-secret-missing", Severity::Error, at, "metadata.name", "does not exist, so there is no certificate")
-            .seen_on(&user.at, format!("{field} names it"))
-            .quote(&user.at, field, &at.name);
+        let order = cx
+            .objects
+            .in_space("Certificate.cert-manager.io", &at.namespace)
+            .find(|order| text(&order["spec"]["secretName"]) == at.name);
+        let mut symptom = Symptom::new(
+            "tls-secret-missing",
+            Severity::Error,
+            at,
+            "metadata.name",
+            "does not exist, so there is no certificate",
+        )
+        .seen_on(&user.at, format!("{field} names it"))
+        .quote(&user.at, field, &at.name);
         if let Some(ready) = order.and_then(|order| order.condition("Ready")).filter(|c| !c.is("True")) {
-            symptom = symptom.quote(&Ref::new("Certificate.cert-manager.io", at.namespace.clone(), order.map_or("", |order| order.name())), "status.conditions[Ready].message", ready.message);
+            symptom = symptom.quote(
+                &Ref::new("Certificate.cert-manager.io", at.namespace.clone(), order.map_or("", |order| order.name())),
+                "status.conditions[Ready].message",
+                ready.message,
+            );
         }
         return Some(symptom.remedy(Remedy::step("create the TLS Secret, or see why whoever issues it does not")));
     };
     let kind = text(&secret["type"]);
-    if !kind.is_empty() && kind != "kubernetes.io/tls" && secret["data"].is_object() && secret["data"]["tls.crt"].is_null() {
+    if !kind.is_empty()
+        && kind != "kubernetes.io/tls"
+        && secret["data"].is_object()
+        && secret["data"]["tls.crt"].is_null()
+    {
         return Some(
-            Symptom::new("tls-secret-kind", Severity::Error, at, "type", format!("is of type {kind} and holds no tls.crt"))
-                .seen_on(&user.at, format!("{field} names it"))
-                .remedy(Remedy::step("put certificate and key into it as tls.crt and tls.key")),
+            Symptom::new(
+                "tls-secret-kind",
+                Severity::Error,
+                at,
+                "type",
+                format!("is of type {kind} and holds no tls.crt"),
+            )
+            .seen_on(&user.at, format!("{field} names it"))
+            .remedy(Remedy::step("put certificate and key into it as tls.crt and tls.key")),
         );
     }
     expiry(cx, at, "data[tls.crt]", certificate::validity_of_secret(text(&secret["data"]["tls.crt"]))?)
@@ -156,11 +240,23 @@ pub(super) fn tls_secret(cx: &Cx<'_>, user: &Object, field: &str, at: &Ref) -> O
 pub(super) fn expiry(cx: &Cx<'_>, root: &Ref, field: &str, (from, to): (i64, i64)) -> Option<Symptom> {
     let now = cx.now_ms?;
     let (rule, severity, claim) = if to <= now {
-        ("certificate-expired", Severity::Critical, format!("holds a certificate that ended on {} ({} ago)", when::iso(to), when::span(now - to)))
+        (
+            "certificate-expired",
+            Severity::Critical,
+            format!("holds a certificate that ended on {} ({} ago)", when::iso(to), when::span(now - to)),
+        )
     } else if from > now {
-        ("certificate-not-yet-valid", Severity::Error, format!("holds a certificate that begins on {}", when::iso(from)))
+        (
+            "certificate-not-yet-valid",
+            Severity::Error,
+            format!("holds a certificate that begins on {}", when::iso(from)),
+        )
     } else if to - now < EXPIRY_MS {
-        ("certificate-expires-soon", Severity::Warning, format!("holds a certificate that ends on {} (in {})", when::iso(to), when::span(to - now)))
+        (
+            "certificate-expires-soon",
+            Severity::Warning,
+            format!("holds a certificate that ends on {} (in {})", when::iso(to), when::span(to - now)),
+        )
     } else {
         return None;
     };

@@ -20,7 +20,9 @@ pub(super) fn jobs(cx: &Cx<'_>, out: &mut Vec<Symptom>) {
         if job.condition("Complete").is_some_and(|c| c.is("True")) || outlived(cx, job) {
             continue;
         }
-        if let Some(failed) = job.condition("Failed").or_else(|| job.condition("FailureTarget")).filter(|c| c.is("True")) {
+        if let Some(failed) =
+            job.condition("Failed").or_else(|| job.condition("FailureTarget")).filter(|c| c.is("True"))
+        {
             out.push(ended(cx, job, failed.reason, failed.message, failed.since_ms));
             continue;
         }
@@ -34,7 +36,11 @@ pub(super) fn jobs(cx: &Cx<'_>, out: &mut Vec<Symptom>) {
         let failures = job["status"]["failed"].as_i64().unwrap_or(0);
         if failures >= FAILURES {
             let claim = format!("has failed {failures} times and tries on");
-            out.push(with_exit(cx, job, Symptom::new("job-failing", Severity::Warning, &job.at, "status.failed", claim)));
+            out.push(with_exit(
+                cx,
+                job,
+                Symptom::new("job-failing", Severity::Warning, &job.at, "status.failed", claim),
+            ));
         }
     }
 }
@@ -43,7 +49,9 @@ pub(super) fn jobs(cx: &Cx<'_>, out: &mut Vec<Symptom>) {
 fn outlived(cx: &Cx<'_>, job: &Object) -> bool {
     let Some(owner) = job.controller().filter(|owner| owner.kind == "CronJob") else { return false };
     cx.objects.children(&owner).any(|other| {
-        other.at.kind == "Job" && other.created_ms() > job.created_ms() && other.condition("Complete").is_some_and(|c| c.is("True"))
+        other.at.kind == "Job"
+            && other.created_ms() > job.created_ms()
+            && other.condition("Complete").is_some_and(|c| c.is("True"))
     })
 }
 
@@ -51,15 +59,40 @@ fn ended(cx: &Cx<'_>, job: &Object, reason: &str, message: &str, since: Option<i
     let (rule, why, field, remedy) = match reason {
         "DeadlineExceeded" => {
             let deadline = job["spec"]["activeDeadlineSeconds"].as_i64().unwrap_or(0);
-            ("job-deadline", format!("did not end within its deadline of {}", when::span(deadline * 1000)), "spec.activeDeadlineSeconds", "find out why it took so long, or allow more")
+            (
+                "job-deadline",
+                format!("did not end within its deadline of {}", when::span(deadline * 1000)),
+                "spec.activeDeadlineSeconds",
+                "find out why it took so long, or allow more",
+            )
         }
         "BackoffLimitExceeded" => {
             let limit = job["spec"]["backoffLimit"].as_i64().unwrap_or(6);
-            ("job-failed", format!("failed: its pods failed more often than its limit of {limit}"), "spec.backoffLimit", "correct what makes its pods fail, then start it anew")
+            (
+                "job-failed",
+                format!("failed: its pods failed more often than its limit of {limit}"),
+                "spec.backoffLimit",
+                "correct what makes its pods fail, then start it anew",
+            )
         }
-        "PodFailurePolicy" => ("job-failed", "failed: a pod failed in a way that its failure policy does not forgive".to_owned(), "spec.podFailurePolicy", "correct what makes its pods fail, then start it anew"),
-        "MaxFailedIndexesExceeded" | "FailedIndexes" => ("job-failed", "failed: too many of its indexes failed".to_owned(), "spec.maxFailedIndexes", "correct what makes the indexes fail, then start it anew"),
-        _ => ("job-failed", format!("failed: {reason}"), "status.conditions[Failed]", "correct what the condition names, then start it anew"),
+        "PodFailurePolicy" => (
+            "job-failed",
+            "failed: a pod failed in a way that its failure policy does not forgive".to_owned(),
+            "spec.podFailurePolicy",
+            "correct what makes its pods fail, then start it anew",
+        ),
+        "MaxFailedIndexesExceeded" | "FailedIndexes" => (
+            "job-failed",
+            "failed: too many of its indexes failed".to_owned(),
+            "spec.maxFailedIndexes",
+            "correct what makes the indexes fail, then start it anew",
+        ),
+        _ => (
+            "job-failed",
+            format!("failed: {reason}"),
+            "status.conditions[Failed]",
+            "correct what the condition names, then start it anew",
+        ),
     };
     let symptom = Symptom::new(rule, Severity::Error, &job.at, field, why)
         .since(since)
@@ -110,21 +143,44 @@ pub(super) fn cron_jobs(cx: &Cx<'_>, out: &mut Vec<Symptom>) {
 }
 
 fn bad_schedule(job: &Object, written: &str, why: &str) -> Symptom {
-    Symptom::new("cron-schedule-bad", Severity::Error, &job.at, "spec.schedule", format!("never runs: its schedule {written:?} cannot be kept: {why}"))
-        .quote(&job.at, "spec.schedule", written)
-        .remedy(Remedy::step("correct the schedule: minute, hour, day of month, month, day of week"))
+    Symptom::new(
+        "cron-schedule-bad",
+        Severity::Error,
+        &job.at,
+        "spec.schedule",
+        format!("never runs: its schedule {written:?} cannot be kept: {why}"),
+    )
+    .quote(&job.at, "spec.schedule", written)
+    .remedy(Remedy::step("correct the schedule: minute, hour, day of month, month, day of week"))
 }
 
 fn started(cx: &Cx<'_>, job: &Object, schedule: cron::Schedule, out: &mut Vec<Symptom>) {
     let deadline = job["spec"]["startingDeadlineSeconds"].as_i64();
-    if let Some(event) = cx.objects.events(&job.at).rev().find(|event| matches!(event.reason, "UnknownTimeZone" | "UnparseableSchedule" | "InvalidSchedule")) {
-        let symptom = Symptom::new("cron-schedule-bad", Severity::Error, &job.at, "spec.timeZone", "never runs: the controller cannot read its schedule or time zone");
-        out.push(symptom.quote(event.at, "message", event.message).remedy(Remedy::step("correct schedule and timeZone")));
+    if let Some(event) = cx
+        .objects
+        .events(&job.at)
+        .rev()
+        .find(|event| matches!(event.reason, "UnknownTimeZone" | "UnparseableSchedule" | "InvalidSchedule"))
+    {
+        let symptom = Symptom::new(
+            "cron-schedule-bad",
+            Severity::Error,
+            &job.at,
+            "spec.timeZone",
+            "never runs: the controller cannot read its schedule or time zone",
+        );
+        out.push(
+            symptom.quote(event.at, "message", event.message).remedy(Remedy::step("correct schedule and timeZone")),
+        );
         return;
     }
     if deadline.is_some_and(|seconds| seconds < PACE_SECONDS) {
-        let claim = format!("may miss its starts: startingDeadlineSeconds is {}, and the controller looks only every {PACE_SECONDS} s", deadline.unwrap_or(0));
-        let symptom = Symptom::new("cron-deadline-short", Severity::Warning, &job.at, "spec.startingDeadlineSeconds", claim);
+        let claim = format!(
+            "may miss its starts: startingDeadlineSeconds is {}, and the controller looks only every {PACE_SECONDS} s",
+            deadline.unwrap_or(0)
+        );
+        let symptom =
+            Symptom::new("cron-deadline-short", Severity::Warning, &job.at, "spec.startingDeadlineSeconds", claim);
         out.push(symptom.remedy(Remedy::step("set startingDeadlineSeconds to 60 or more, or leave it out")));
     }
     let last = when::parse(&job["status"]["lastScheduleTime"]);
@@ -146,28 +202,53 @@ fn started(cx: &Cx<'_>, job: &Object, schedule: cron::Schedule, out: &mut Vec<Sy
 
 fn suspended(job: &Object, last: Option<i64>, missed: usize) -> Symptom {
     let more = if missed >= 100 { "100 or more".to_owned() } else { missed.to_string() };
-    Symptom::new("cron-suspended", Severity::Warning, &job.at, "spec.suspend", format!("is suspended and has left out {more} runs since it last ran"))
-        .since(last)
-        .quote(&job.at, "status.lastScheduleTime", text(&job["status"]["lastScheduleTime"]))
-        .remedy(Remedy::step("if nobody meant it to stay so, set suspend to false").kubectl("patch", &job.at, " -p '{\"spec\":{\"suspend\":false}}'"))
+    Symptom::new(
+        "cron-suspended",
+        Severity::Warning,
+        &job.at,
+        "spec.suspend",
+        format!("is suspended and has left out {more} runs since it last ran"),
+    )
+    .since(last)
+    .quote(&job.at, "status.lastScheduleTime", text(&job["status"]["lastScheduleTime"]))
+    .remedy(Remedy::step("if nobody meant it to stay so, set suspend to false").kubectl(
+        "patch",
+        &job.at,
+        " -p '{\"spec\":{\"suspend\":false}}'",
+    ))
 }
 
 fn late(cx: &Cx<'_>, job: &Object, last: Option<i64>, missed: usize) -> Symptom {
-    let active: Vec<Ref> = items(&job["status"]["active"]).iter().map(|at| Ref::new("Job", job.namespace(), text(&at["name"]))).collect();
-    let event = cx.objects.events(&job.at).rev().find(|event| matches!(event.reason, "FailedNeedsStart" | "TooManyMissedTimes" | "FailedCreate" | "MissSchedule" | "JobAlreadyActive"));
+    let active: Vec<Ref> =
+        items(&job["status"]["active"]).iter().map(|at| Ref::new("Job", job.namespace(), text(&at["name"]))).collect();
+    let event = cx.objects.events(&job.at).rev().find(|event| {
+        matches!(
+            event.reason,
+            "FailedNeedsStart" | "TooManyMissedTimes" | "FailedCreate" | "MissSchedule" | "JobAlreadyActive"
+        )
+    });
     let blocked = text(&job["spec"]["concurrencyPolicy"]) == "Forbid" && !active.is_empty();
     let mut symptom = if blocked {
-        let claim = format!("leaves out runs ({missed} so far): {} still runs, and concurrencyPolicy is Forbid", active[0]);
+        let claim =
+            format!("leaves out runs ({missed} so far): {} still runs, and concurrencyPolicy is Forbid", active[0]);
         Symptom::new("cron-blocked", Severity::Warning, &job.at, "spec.concurrencyPolicy", claim)
             .because(active)
             .remedy(Remedy::step("see why that run does not end; give the Job an activeDeadlineSeconds"))
     } else if event.is_some_and(|event| event.message.contains("too many missed start")) {
-        Symptom::new("cron-too-many-missed", Severity::Error, &job.at, "spec.startingDeadlineSeconds", "is not started any more: it missed more than 100 starts")
-            .remedy(Remedy::step("set startingDeadlineSeconds, so that the controller forgets what is long past"))
+        Symptom::new(
+            "cron-too-many-missed",
+            Severity::Error,
+            &job.at,
+            "spec.startingDeadlineSeconds",
+            "is not started any more: it missed more than 100 starts",
+        )
+        .remedy(Remedy::step("set startingDeadlineSeconds, so that the controller forgets what is long past"))
     } else {
         let claim = format!("has missed {missed} starts");
-        Symptom::new("cron-missed", Severity::Error, &job.at, "status.lastScheduleTime", claim)
-            .remedy(Remedy::step("look at its events and at the controller manager; check startingDeadlineSeconds").kubectl("describe", &job.at, ""))
+        Symptom::new("cron-missed", Severity::Error, &job.at, "status.lastScheduleTime", claim).remedy(
+            Remedy::step("look at its events and at the controller manager; check startingDeadlineSeconds")
+                .kubectl("describe", &job.at, ""),
+        )
     };
     if let Some(event) = event {
         symptom = symptom.quote(event.at, "message", event.message);

@@ -18,8 +18,19 @@ fn complains(line: &str) -> bool {
     let level = ["error", "fatal", "panic", "critical", "exception", "traceback"]
         .iter()
         .any(|word| lower.split(|c: char| !c.is_ascii_alphanumeric()).any(|part| part == *word));
-    let innocent = ["0 errors", "no error", "errors=0", "error=0", "error=nil", "error=null", "error\":null", "error\":\"\"", "without error"];
-    let told = ["permission denied", "connection refused", "no such host", "cannot open", "out of memory", "no such file"];
+    let innocent = [
+        "0 errors",
+        "no error",
+        "errors=0",
+        "error=0",
+        "error=nil",
+        "error=null",
+        "error\":null",
+        "error\":\"\"",
+        "without error",
+    ];
+    let told =
+        ["permission denied", "connection refused", "no such host", "cannot open", "out of memory", "no such file"];
     (level && !innocent.iter().any(|part| lower.contains(part))) || told.iter().any(|part| lower.contains(part))
 }
 
@@ -31,15 +42,25 @@ fn last_words(lines: &[String]) -> Option<&str> {
 
 /// Services of the namespace that words name as a host.
 pub(super) fn services_named(cx: &Cx<'_>, namespace: &str, lines: &[&str]) -> Vec<Ref> {
-    let hosts: Vec<&str> =
-        lines.iter().flat_map(|line| line.split(|c: char| !(c.is_ascii_alphanumeric() || matches!(c, '-' | '.' | ':')))).collect();
+    let hosts: Vec<&str> = lines
+        .iter()
+        .flat_map(|line| line.split(|c: char| !(c.is_ascii_alphanumeric() || matches!(c, '-' | '.' | ':'))))
+        .collect();
     let names = |service: &Object| {
         hosts.iter().any(|host| {
             let rest = host.strip_prefix(service.name());
-            rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(':') || rest.strip_prefix('.').is_some_and(|rest| rest.starts_with(namespace) || rest.starts_with("svc")))
+            rest.is_some_and(|rest| {
+                rest.is_empty()
+                    || rest.starts_with(':')
+                    || rest.strip_prefix('.').is_some_and(|rest| rest.starts_with(namespace) || rest.starts_with("svc"))
+            })
         })
     };
-    cx.objects.in_space("Service", namespace).filter(|service| names(service)).map(|service| service.at.clone()).collect()
+    cx.objects
+        .in_space("Service", namespace)
+        .filter(|service| names(service))
+        .map(|service| service.at.clone())
+        .collect()
 }
 
 /// Adds what the log said last. A failed call to a Service of the namespace makes that Service an explanation.
@@ -47,9 +68,22 @@ pub(super) fn attach(cx: &Cx<'_>, container: &Container<'_>, symptom: Symptom) -
     let pod = container.pod;
     let Some(tail) = cx.objects.log(pod.namespace(), pod.name(), container.name) else { return symptom };
     let Some(words) = last_words(&tail.lines) else { return symptom };
-    let calls = ["connection refused", "no such host", "timeout", "timed out", "unreachable", "name resolution", "econnrefused", "enotfound"];
+    let calls = [
+        "connection refused",
+        "no such host",
+        "timeout",
+        "timed out",
+        "unreachable",
+        "name resolution",
+        "econnrefused",
+        "enotfound",
+    ];
     let lower = words.to_ascii_lowercase();
-    let because = if calls.iter().any(|part| lower.contains(part)) { services_named(cx, pod.namespace(), &[words]) } else { Vec::new() };
+    let because = if calls.iter().any(|part| lower.contains(part)) {
+        services_named(cx, pod.namespace(), &[words])
+    } else {
+        Vec::new()
+    };
     symptom.quote(&pod.at, format!("log of {}", container.shown()), words).because(because)
 }
 
@@ -86,7 +120,13 @@ mod tests {
 
     #[test]
     fn complaints_are_told_from_small_talk() {
-        for bad in ["ERROR: x", "level=error msg=x", "panic: nil", "open /x: permission denied", "Traceback (most recent call last):"] {
+        for bad in [
+            "ERROR: x",
+            "level=error msg=x",
+            "panic: nil",
+            "open /x: permission denied",
+            "Traceback (most recent call last):",
+        ] {
             assert!(complains(bad), "{bad}");
         }
         for good in ["started", "compiled with 0 errors", "level=info error=nil", "terror", "", "{\"error\":null}"] {

@@ -4,8 +4,8 @@ use serde_json::Value;
 
 use crate::finding::{Remedy, Severity};
 use crate::object::{Object, items, pairs, text};
-use crate::symptom::Symptom;
 use crate::selector;
+use crate::symptom::Symptom;
 
 use super::Cx;
 
@@ -43,15 +43,23 @@ fn selects_nothing(cx: &Cx<'_>, policy: &Object) -> Option<Symptom> {
     if selector::is_empty(wanted) || !known || !cx.objects.pods_selected(space, wanted).is_empty() {
         return None;
     }
-    let would = cx.objects.workloads(space).any(|workload| workload.template().is_some_and(|template| selector::matches(wanted, &template["metadata"]["labels"])));
+    let would = cx.objects.workloads(space).any(|workload| {
+        workload.template().is_some_and(|template| selector::matches(wanted, &template["metadata"]["labels"]))
+    });
     if would {
         return None;
     }
     let shown = selector::shown_full(wanted);
     Some(
-        Symptom::new("network-policy-selects-nothing", Severity::Warning, &policy.at, "spec.podSelector", format!("selects {shown:?}, and no pod has these labels: it protects nothing"))
-            .quote(&policy.at, "spec.podSelector", &shown)
-            .remedy(Remedy::step("correct podSelector, or remove the policy")),
+        Symptom::new(
+            "network-policy-selects-nothing",
+            Severity::Warning,
+            &policy.at,
+            "spec.podSelector",
+            format!("selects {shown:?}, and no pod has these labels: it protects nothing"),
+        )
+        .quote(&policy.at, "spec.podSelector", &shown)
+        .remedy(Remedy::step("correct podSelector, or remove the policy")),
     )
 }
 
@@ -59,14 +67,22 @@ fn selects_nothing(cx: &Cx<'_>, policy: &Object) -> Option<Symptom> {
 fn no_names(policy: &Object) -> Option<Symptom> {
     let (_, egress) = directions(policy);
     let rules = items(&policy["spec"]["egress"]);
-    let by_name = |rule: &Value| items(&rule["to"]).iter().any(|to| to["podSelector"].is_object() || to["namespaceSelector"].is_object());
+    let by_name = |rule: &Value| {
+        items(&rule["to"]).iter().any(|to| to["podSelector"].is_object() || to["namespaceSelector"].is_object())
+    };
     if !egress || !rules.iter().any(by_name) || rules.iter().any(|rule| port_allowed(rule, DNS_PORT, "", "UDP")) {
         return None;
     }
     Some(
-        Symptom::new("network-policy-blocks-dns", Severity::Warning, &policy.at, "spec.egress", "lets its pods call other pods, but not ask DNS for their names")
-            .quote(&policy.at, "spec.egress", &policy["spec"]["egress"].to_string())
-            .remedy(Remedy::step("allow egress to the cluster's DNS on port 53, UDP and TCP, unless another policy does")),
+        Symptom::new(
+            "network-policy-blocks-dns",
+            Severity::Warning,
+            &policy.at,
+            "spec.egress",
+            "lets its pods call other pods, but not ask DNS for their names",
+        )
+        .quote(&policy.at, "spec.egress", &policy["spec"]["egress"].to_string())
+        .remedy(Remedy::step("allow egress to the cluster's DNS on port 53, UDP and TCP, unless another policy does")),
     )
 }
 
@@ -78,7 +94,8 @@ fn port_allowed(rule: &Value, number: i64, name: &str, protocol: &str) -> bool {
             let spoken = port["protocol"].as_str().unwrap_or("TCP");
             let last = port["endPort"].as_i64();
             let at = &port["port"];
-            let within = at.as_i64().is_some_and(|from| last.map_or(from == number, |last| (from..=last).contains(&number)));
+            let within =
+                at.as_i64().is_some_and(|from| last.map_or(from == number, |last| (from..=last).contains(&number)));
             spoken == protocol && (at.is_null() || within || (!name.is_empty() && at.as_str() == Some(name)))
         })
 }
@@ -93,7 +110,9 @@ fn shut_out(cx: &Cx<'_>, service: &Object) -> Option<Symptom> {
     let policies: Vec<&Object> = cx
         .objects
         .in_space("NetworkPolicy", service.namespace())
-        .filter(|policy| directions(policy).0 && selector::matches(&policy["spec"]["podSelector"], &pod["metadata"]["labels"]))
+        .filter(|policy| {
+            directions(policy).0 && selector::matches(&policy["spec"]["podSelector"], &pod["metadata"]["labels"])
+        })
         .collect();
     if policies.is_empty() {
         return None;
@@ -104,7 +123,9 @@ fn shut_out(cx: &Cx<'_>, service: &Object) -> Option<Symptom> {
         let (number, name) = target_of(pod, target);
         let protocol = port["protocol"].as_str().unwrap_or("TCP");
         policies.iter().flat_map(|policy| items(&policy["spec"]["ingress"])).any(|rule| {
-            port_allowed(rule, number, &name, protocol) && (items(&rule["from"]).is_empty() || items(&rule["from"]).iter().any(|from| anyone(cx, service.namespace(), from)))
+            port_allowed(rule, number, &name, protocol)
+                && (items(&rule["from"]).is_empty()
+                    || items(&rule["from"]).iter().any(|from| anyone(cx, service.namespace(), from)))
         })
     });
     if open || ports.is_empty() {
@@ -112,7 +133,12 @@ fn shut_out(cx: &Cx<'_>, service: &Object) -> Option<Symptom> {
     }
     // Rules that let something in, only not this, are the likelier slip than the deny beside them.
     let policy = policies.iter().find(|policy| !items(&policy["spec"]["ingress"]).is_empty()).unwrap_or(&policies[0]);
-    let shown: Vec<String> = ports.iter().map(|port| if port["targetPort"].is_null() { port["port"].to_string() } else { port["targetPort"].to_string() }).collect();
+    let shown: Vec<String> = ports
+        .iter()
+        .map(
+            |port| if port["targetPort"].is_null() { port["port"].to_string() } else { port["targetPort"].to_string() },
+        )
+        .collect();
     let claim = format!("lets nobody reach the pods of {} on port {}", service.at, shown.join(", "));
     Some(
         Symptom::new("network-policy-blocks-service", Severity::Error, &policy.at, "spec.ingress", claim)
@@ -140,6 +166,8 @@ fn anyone(cx: &Cx<'_>, space: &str, from: &Value) -> bool {
     if from["ipBlock"].is_object() || from["namespaceSelector"].is_object() || selector::is_empty(pods) {
         return true;
     }
-    let template = |workload: &Object| workload.template().is_some_and(|template| selector::matches(pods, &template["metadata"]["labels"]));
+    let template = |workload: &Object| {
+        workload.template().is_some_and(|template| selector::matches(pods, &template["metadata"]["labels"]))
+    };
     !cx.objects.pods_selected(space, pods).is_empty() || cx.objects.workloads(space).any(template)
 }

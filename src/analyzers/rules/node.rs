@@ -44,26 +44,43 @@ fn not_ready(cx: &Cx<'_>, node: &Object) -> Option<Symptom> {
         return None;
     }
     let silent = ready.is("Unknown");
-    let network = ready.message.contains("cni") || ready.message.contains("NetworkPluginNotReady") || ready.message.contains("NetworkReady=false");
+    let network = ready.message.contains("cni")
+        || ready.message.contains("NetworkPluginNotReady")
+        || ready.message.contains("NetworkReady=false");
     let (claim, remedy) = if silent {
-        ("is not ready: its kubelet has stopped reporting", "see whether the machine is up and reachable; then the kubelet and the container runtime on it")
+        (
+            "is not ready: its kubelet has stopped reporting",
+            "see whether the machine is up and reachable; then the kubelet and the container runtime on it",
+        )
     } else if network {
         ("is not ready: its pod network is not set up", "look at the network plugin's pods on it")
     } else if ready.message.contains("PLEG") {
-        ("is not ready: its container runtime does not keep up", "look at the container runtime and the disk of the node; restart the runtime if it hangs")
-    } else if ready.message.contains("container runtime is down") || ready.message.contains("runtime network not ready") {
+        (
+            "is not ready: its container runtime does not keep up",
+            "look at the container runtime and the disk of the node; restart the runtime if it hangs",
+        )
+    } else if ready.message.contains("container runtime is down") || ready.message.contains("runtime network not ready")
+    {
         ("is not ready: its container runtime is down", "restart the container runtime on the node")
     } else {
         ("is not ready", "read the condition's words, then the kubelet's log on the node")
     };
     let more = if node["spec"]["unschedulable"] == true { " (it is cordoned, too)" } else { "" };
-    let mut symptom = Symptom::new("node-not-ready", Severity::Critical, &node.at, "status.conditions[Ready]", format!("{claim}{more}"))
-        .since(ready.since_ms)
-        .quote(&node.at, "status.conditions[Ready].message", ready.message)
-        .remedy(Remedy::step(remedy).kubectl("describe", &node.at, ""));
+    let mut symptom = Symptom::new(
+        "node-not-ready",
+        Severity::Critical,
+        &node.at,
+        "status.conditions[Ready]",
+        format!("{claim}{more}"),
+    )
+    .since(ready.since_ms)
+    .quote(&node.at, "status.conditions[Ready].message", ready.message)
+    .remedy(Remedy::step(remedy).kubectl("describe", &node.at, ""));
     if network {
         let pods = cx.objects.of_kind("Pod").filter(|pod| text(&pod["spec"]["nodeName"]) == node.name());
-        let plugins = pods.filter(|pod| pod["spec"]["hostNetwork"] == true && pod.controller().is_some_and(|owner| owner.kind == "DaemonSet"));
+        let plugins = pods.filter(|pod| {
+            pod["spec"]["hostNetwork"] == true && pod.controller().is_some_and(|owner| owner.kind == "DaemonSet")
+        });
         symptom = symptom.because(plugins.map(|pod| pod.at.clone()));
     }
     Some(symptom)
@@ -99,16 +116,27 @@ fn cordoned(cx: &Cx<'_>, node: &Object) -> Option<Symptom> {
     }
     let severity = if cx.older(since, DAY_MS) { Severity::Warning } else { severity_of_need(cx) };
     Some(
-        Symptom::new("node-cordoned", severity, &node.at, "spec.unschedulable", format!("has been cordoned for {}: nothing new runs on it", when::span(cx.age_ms(since))))
-            .since(since)
-            .quote(&node.at, "spec.unschedulable", "true")
-            .remedy(Remedy::step("if its maintenance is over, uncordon it").kubectl("uncordon", &Ref::new("Node", "", node.name()), "")),
+        Symptom::new(
+            "node-cordoned",
+            severity,
+            &node.at,
+            "spec.unschedulable",
+            format!("has been cordoned for {}: nothing new runs on it", when::span(cx.age_ms(since))),
+        )
+        .since(since)
+        .quote(&node.at, "spec.unschedulable", "true")
+        .remedy(Remedy::step("if its maintenance is over, uncordon it").kubectl(
+            "uncordon",
+            &Ref::new("Node", "", node.name()),
+            "",
+        )),
     )
 }
 
 /// A cordon of some hours matters while pods wait for a place.
 fn severity_of_need(cx: &Cx<'_>) -> Severity {
-    let waits = |pod: &Object| pod.condition("PodScheduled").is_some_and(|c| c.is("False") && c.reason == "Unschedulable");
+    let waits =
+        |pod: &Object| pod.condition("PodScheduled").is_some_and(|c| c.is("False") && c.reason == "Unschedulable");
     if cx.objects.of_kind("Pod").any(waits) { Severity::Warning } else { Severity::Info }
 }
 
@@ -126,11 +154,17 @@ fn clocks(cx: &Cx<'_>, out: &mut Vec<Symptom>) {
         if off.abs() <= SKEW_MAX_MS || !well {
             continue;
         }
-        let claim = format!("has a clock that is {} {} the others", when::span(off.abs()), if off > 0 { "ahead of" } else { "behind" });
+        let claim = format!(
+            "has a clock that is {} {} the others",
+            when::span(off.abs()),
+            if off > 0 { "ahead of" } else { "behind" }
+        );
         out.push(
             Symptom::new("node-clock", Severity::Warning, &node.at, "lease.spec.renewTime", claim)
                 .quote(&Ref::new("Lease", "kube-node-lease", name), "spec.renewTime", &when::iso(at))
-                .remedy(Remedy::step("repair time synchronisation on the node: certificates, tokens and logs depend on it")),
+                .remedy(Remedy::step(
+                    "repair time synchronisation on the node: certificates, tokens and logs depend on it",
+                )),
         );
     }
 }

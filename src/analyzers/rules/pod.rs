@@ -107,10 +107,14 @@ fn one(cx: &Cx<'_>, container: &Container<'_>) -> Option<Symptom> {
     let message = text(&waiting["message"]);
     match text(&waiting["reason"]) {
         "CreateContainerConfigError" => create::config(cx, container, message),
-        "CreateContainerError" | "RunContainerError" | "StartError" | "ContainerCannotRun" | "PostStartHookError"
-        | "PreCreateHookError" | "PreStartHookError" | "ContainerStatusUnknown" => {
-            Some(create::runtime(cx, container, message))
-        }
+        "CreateContainerError"
+        | "RunContainerError"
+        | "StartError"
+        | "ContainerCannotRun"
+        | "PostStartHookError"
+        | "PreCreateHookError"
+        | "PreStartHookError"
+        | "ContainerStatusUnknown" => Some(create::runtime(cx, container, message)),
         "CrashLoopBackOff" => crash::looping(cx, container),
         reason if image::is_reason(reason) => image::run(cx, container, reason, message),
         _ => crash::restarting(cx, container),
@@ -142,9 +146,15 @@ fn stuck(cx: &Cx<'_>, pod: &Object) -> Option<Symptom> {
         let remedy = Remedy::step(format!(
             "see on node {node} why the kubelet does not end it; if the node is gone, remove the pod by force"
         ));
-        ("metadata.deletionTimestamp", "its node has not confirmed the end".to_owned(), remedy.kubectl("delete", &pod.at, " --force --grace-period=0"))
+        (
+            "metadata.deletionTimestamp",
+            "its node has not confirmed the end".to_owned(),
+            remedy.kubectl("delete", &pod.at, " --force --grace-period=0"),
+        )
     } else {
-        let remedy = Remedy::step("find the controller that owns the finalizer; only if it is gone for good, remove the finalizer by hand");
+        let remedy = Remedy::step(
+            "find the controller that owns the finalizer; only if it is gone for good, remove the finalizer by hand",
+        );
         ("metadata.finalizers", format!("finalizer {} is still there", finalizers.join(", ")), remedy)
     };
     Some(
@@ -174,46 +184,57 @@ fn failed(cx: &Cx<'_>, pod: &Object) -> Option<Symptom> {
     let severity = if replaced { Severity::Warning } else { Severity::Error };
     let symptom = match reason {
         "Evicted" => {
-            let what = ["ephemeral-storage", "memory", "inodes", "pids"].into_iter().find(|what| message.contains(what));
+            let what =
+                ["ephemeral-storage", "memory", "inodes", "pids"].into_iter().find(|what| message.contains(what));
             let what = what.unwrap_or("resources");
             Symptom::new("pod-evicted", severity, &top, "", format!("its pods are evicted: the node ran low on {what}"))
                 .detail(what)
                 .seen_on(&pod.at, format!("evicted from {node}"))
-                .remedy(Remedy::step(format!("request and limit {what} for what it really uses, or make room on the node")))
+                .remedy(Remedy::step(format!(
+                    "request and limit {what} for what it really uses, or make room on the node"
+                )))
                 .because(by_node)
         }
-        "Preempting" | "Preempted" => {
-            Symptom::new("pod-preempted", severity, &top, "spec.template.spec.priorityClassName", "its pods make room for pods of a higher priority")
-                .seen_on(&pod.at, "preempted")
-                .remedy(Remedy::step("add capacity, or give it a priority class that fits its worth"))
-        }
+        "Preempting" | "Preempted" => Symptom::new(
+            "pod-preempted",
+            severity,
+            &top,
+            "spec.template.spec.priorityClassName",
+            "its pods make room for pods of a higher priority",
+        )
+        .seen_on(&pod.at, "preempted")
+        .remedy(Remedy::step("add capacity, or give it a priority class that fits its worth")),
         "NodeShutdown" | "Terminated" | "NodeLost" | "Shutdown" => {
             Symptom::new("pod-node-shutdown", severity, &top, "", "its pod ended because the node shut down")
                 .seen_on(&pod.at, format!("node {node} shut down"))
-                .remedy(Remedy::step("nothing, if the shutdown was planned; give a bare pod a controller so that it moves"))
+                .remedy(Remedy::step(
+                    "nothing, if the shutdown was planned; give a bare pod a controller so that it moves",
+                ))
                 .because(by_node)
         }
         "" => return bare_failure(cx, pod, &top, severity),
-        other => {
-            Symptom::new("pod-rejected", Severity::Error, &top, "", format!("its node refuses the pod: {other}"))
-                .detail(other)
-                .seen_on(&pod.at, format!("refused by {node}: {other}"))
-                .remedy(Remedy::step("compare what the pod needs with what the node offers, then let its controller make a new pod"))
-                .because(by_node)
-        }
+        other => Symptom::new("pod-rejected", Severity::Error, &top, "", format!("its node refuses the pod: {other}"))
+            .detail(other)
+            .seen_on(&pod.at, format!("refused by {node}: {other}"))
+            .remedy(Remedy::step(
+                "compare what the pod needs with what the node offers, then let its controller make a new pod",
+            ))
+            .because(by_node),
     };
     Some(symptom.since(ended).quote(&pod.at, "status.message", message))
 }
 
 fn bare_failure(cx: &Cx<'_>, pod: &Object, top: &Ref, severity: Severity) -> Option<Symptom> {
     let all = containers(pod);
-    let container = all.iter().find(|c| c.status["state"]["terminated"]["exitCode"].as_i64().is_some_and(|code| code != 0))?;
+    let container =
+        all.iter().find(|c| c.status["state"]["terminated"]["exitCode"].as_i64().is_some_and(|code| code != 0))?;
     explain(cx, container, &container.status["state"]["terminated"], top, severity)
 }
 
 /// When the last container of a pod ended.
 pub(crate) fn ended_ms(pod: &Object) -> Option<i64> {
-    let ended = containers(pod).iter().filter_map(|c| crate::when::parse(&c.status["state"]["terminated"]["finishedAt"])).max();
+    let ended =
+        containers(pod).iter().filter_map(|c| crate::when::parse(&c.status["state"]["terminated"]["finishedAt"])).max();
     ended.or_else(|| crate::when::parse(&pod["status"]["startTime"])).or_else(|| pod.created_ms())
 }
 

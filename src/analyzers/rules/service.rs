@@ -42,7 +42,9 @@ fn selected(cx: &Cx<'_>, service: &Object, out: &mut Vec<Symptom>) {
     let templates: Vec<&Object> = cx
         .objects
         .workloads(service.namespace())
-        .filter(|workload| workload.template().is_some_and(|template| selector::map_matches(wanted, &template["metadata"]["labels"])))
+        .filter(|workload| {
+            workload.template().is_some_and(|template| selector::map_matches(wanted, &template["metadata"]["labels"]))
+        })
         .collect();
     if pods.is_empty() && templates.is_empty() {
         out.extend(matches_nothing(cx, service));
@@ -51,7 +53,10 @@ fn selected(cx: &Cx<'_>, service: &Object, out: &mut Vec<Symptom>) {
     for port in items(&service["spec"]["ports"]) {
         out.extend(target_port(service, port, &pods, &templates));
     }
-    if pods.iter().any(|pod| is_ready(pod)) || service["spec"]["publishNotReadyAddresses"] == true || has_endpoints(cx, service) {
+    if pods.iter().any(|pod| is_ready(pod))
+        || service["spec"]["publishNotReadyAddresses"] == true
+        || has_endpoints(cx, service)
+    {
         return;
     }
     let empty_on_purpose = !templates.is_empty() && templates.iter().all(|workload| at_rest(workload));
@@ -82,9 +87,14 @@ fn at_rest(workload: &Object) -> bool {
 fn has_endpoints(cx: &Cx<'_>, service: &Object) -> bool {
     let slices = cx.objects.in_space("EndpointSlice", service.namespace());
     let mut slices = slices.filter(|slice| slice.label("kubernetes.io/service-name") == Some(service.name()));
-    let sliced = slices.any(|slice| items(&slice["endpoints"]).iter().any(|endpoint| endpoint["conditions"]["ready"].as_bool().unwrap_or(true)));
+    let sliced = slices.any(|slice| {
+        items(&slice["endpoints"]).iter().any(|endpoint| endpoint["conditions"]["ready"].as_bool().unwrap_or(true))
+    });
     let listed = cx.objects.find("Endpoints", service.namespace(), service.name());
-    sliced || listed.is_some_and(|listed| items(&listed["subsets"]).iter().any(|subset| !items(&subset["addresses"]).is_empty()))
+    sliced
+        || listed.is_some_and(|listed| {
+            items(&listed["subsets"]).iter().any(|subset| !items(&subset["addresses"]).is_empty())
+        })
 }
 
 fn without_endpoints(cx: &Cx<'_>, service: &Object, pods: &[&Object], templates: &[&Object]) -> Symptom {
@@ -97,12 +107,22 @@ fn without_endpoints(cx: &Cx<'_>, service: &Object, pods: &[&Object], templates:
     }
     causes.sort();
     causes.dedup();
-    let behind = if pods.is_empty() { "its workload has no pods".to_owned() } else { format!("none of its {} pods is ready", pods.len()) };
+    let behind = if pods.is_empty() {
+        "its workload has no pods".to_owned()
+    } else {
+        format!("none of its {} pods is ready", pods.len())
+    };
     let since = pods.iter().filter_map(|pod| pod.condition("Ready").and_then(|ready| ready.since_ms)).max();
-    Symptom::new("service-without-endpoints", Severity::Critical, &service.at, "spec.selector", format!("has no ready endpoint: {behind}"))
-        .since(since)
-        .because(causes)
-        .remedy(Remedy::step("look at the pods behind it").kubectl("describe", &service.at, ""))
+    Symptom::new(
+        "service-without-endpoints",
+        Severity::Critical,
+        &service.at,
+        "spec.selector",
+        format!("has no ready endpoint: {behind}"),
+    )
+    .since(since)
+    .because(causes)
+    .remedy(Remedy::step("look at the pods behind it").kubectl("describe", &service.at, ""))
 }
 
 fn matches_nothing(cx: &Cx<'_>, service: &Object) -> Option<Symptom> {
@@ -112,14 +132,28 @@ fn matches_nothing(cx: &Cx<'_>, service: &Object) -> Option<Symptom> {
     }
     let wanted = &service["spec"]["selector"];
     let (hint, severity) = match closest(cx, service) {
-        Some((workload, key, have)) => (format!("; {workload} would fit if its pods had {key}={} (they have {have})", text(&wanted[key.as_str()])), Severity::Critical),
+        Some((workload, key, have)) => (
+            format!("; {workload} would fit if its pods had {key}={} (they have {have})", text(&wanted[key.as_str()])),
+            Severity::Critical,
+        ),
         None => (String::new(), Severity::Error),
     };
     Some(
-        Symptom::new("selector-matches-nothing", severity, &service.at, "spec.selector", format!("selects {:?}, and no pod has these labels{hint}", selector::shown(wanted)))
-            .quote(&service.at, "spec.selector", &selector::shown(wanted))
-            .since(service.created_ms())
-            .remedy(Remedy::step("make the selector and the labels of the pods the same, or remove the Service if nothing needs it").kubectl("edit", &service.at, "")),
+        Symptom::new(
+            "selector-matches-nothing",
+            severity,
+            &service.at,
+            "spec.selector",
+            format!("selects {:?}, and no pod has these labels{hint}", selector::shown(wanted)),
+        )
+        .quote(&service.at, "spec.selector", &selector::shown(wanted))
+        .since(service.created_ms())
+        .remedy(
+            Remedy::step(
+                "make the selector and the labels of the pods the same, or remove the Service if nothing needs it",
+            )
+            .kubectl("edit", &service.at, ""),
+        ),
     )
 }
 
@@ -130,10 +164,12 @@ fn closest(cx: &Cx<'_>, service: &Object) -> Option<(Ref, String, String)> {
     for workload in cx.objects.workloads(service.namespace()) {
         let Some(template) = workload.template() else { continue };
         let labels = &template["metadata"]["labels"];
-        let wrong: Vec<&(&str, &str)> = wanted.iter().filter(|(key, value)| labels[*key].as_str() != Some(value)).collect();
+        let wrong: Vec<&(&str, &str)> =
+            wanted.iter().filter(|(key, value)| labels[*key].as_str() != Some(value)).collect();
         if let [(key, value)] = wrong[..] {
             let have = labels[*key].as_str();
-            let similar = have.is_some_and(|have| near::nearest(value, std::iter::once(have)).is_some()) || workload.name() == service.name();
+            let similar = have.is_some_and(|have| near::nearest(value, std::iter::once(have)).is_some())
+                || workload.name() == service.name();
             if wanted.len() > 1 || similar {
                 let have = have.map_or_else(|| "no such label".to_owned(), |have| format!("{key}={have}"));
                 candidates.push((usize::from(!similar), workload.at.clone(), (*key).to_owned(), have));
@@ -163,37 +199,57 @@ fn target_port(service: &Object, port: &Value, pods: &[&Object], templates: &[&O
         pods.iter().map(|pod| &pod.value).collect()
     };
     let all: Vec<(&Value, &str, &str)> = behind.iter().flat_map(|template| declared(template)).collect();
-    let fits = |(number, name, spoken): &&(&Value, &str, &str)| *spoken == protocol && (*number == target || target.as_str() == Some(name));
+    let fits = |(number, name, spoken): &&(&Value, &str, &str)| {
+        *spoken == protocol && (*number == target || target.as_str() == Some(name))
+    };
     if all.iter().any(|port| fits(&port)) {
         return None;
     }
     let shown: std::collections::BTreeSet<String> = all
         .iter()
-        .map(|(number, name, spoken)| if name.is_empty() { format!("{number}/{spoken}") } else { format!("{name} ({number}/{spoken})") })
+        .map(
+            |(number, name, spoken)| {
+                if name.is_empty() { format!("{number}/{spoken}") } else { format!("{name} ({number}/{spoken})") }
+            },
+        )
         .collect();
     let shown = shown.into_iter().collect::<Vec<_>>().join(", ");
-    let field = format!("spec.ports[{}].targetPort", port["name"].as_str().map_or_else(|| port["port"].to_string(), str::to_owned));
+    let field = format!(
+        "spec.ports[{}].targetPort",
+        port["name"].as_str().map_or_else(|| port["port"].to_string(), str::to_owned)
+    );
     if let Some(name) = target.as_str() {
         if behind.is_empty() {
             return None;
         }
         let has = if shown.is_empty() { "they name no port".to_owned() } else { format!("they have {shown}") };
-        let claim = format!("sends port {} to the port named {name:?}, which its pods do not have; {has}", port["port"]);
+        let claim =
+            format!("sends port {} to the port named {name:?}, which its pods do not have; {has}", port["port"]);
         return Some(
             Symptom::new("service-port-name-missing", Severity::Critical, &service.at, &field, claim)
                 .quote(&service.at, field.clone(), name)
-                .remedy(Remedy::step("name the port in the pod template, or correct targetPort").kubectl("edit", &service.at, "")),
+                .remedy(Remedy::step("name the port in the pod template, or correct targetPort").kubectl(
+                    "edit",
+                    &service.at,
+                    "",
+                )),
         );
     }
     // Ports need not be declared. Where a pod declares some, one that is not among them is rarely meant.
     if all.is_empty() {
         return None;
     }
-    let claim = format!("sends port {} to port {target}/{protocol}, which its pods do not declare; they declare {shown}", port["port"]);
+    let claim = format!(
+        "sends port {} to port {target}/{protocol}, which its pods do not declare; they declare {shown}",
+        port["port"]
+    );
     Some(
         Symptom::new("service-target-port", Severity::Error, &service.at, &field, claim)
             .quote(&service.at, field.clone(), &target.to_string())
-            .remedy(Remedy::step("send to the port the program listens on, or declare that port in the pod template").kubectl("edit", &service.at, "")),
+            .remedy(
+                Remedy::step("send to the port the program listens on, or declare that port in the pod template")
+                    .kubectl("edit", &service.at, ""),
+            ),
     )
 }
 
@@ -220,24 +276,40 @@ fn external(cx: &Cx<'_>, service: &Object) -> Option<Symptom> {
 /// A Service without selector lives from endpoints that somebody writes.
 fn by_hand(cx: &Cx<'_>, service: &Object) -> Option<Symptom> {
     let system = service.label("provider") == Some("kubernetes") && service.label("component") == Some("apiserver");
-    if system || !cx.objects.knows("EndpointSlice", service.namespace()) || !service.is_live() || has_endpoints(cx, service) {
+    if system
+        || !cx.objects.knows("EndpointSlice", service.namespace())
+        || !service.is_live()
+        || has_endpoints(cx, service)
+    {
         return None;
     }
-    let knows_both = cx.objects.knows("Endpoints", service.namespace()) || cx.objects.in_space("EndpointSlice", service.namespace()).next().is_some();
+    let knows_both = cx.objects.knows("Endpoints", service.namespace())
+        || cx.objects.in_space("EndpointSlice", service.namespace()).next().is_some();
     if !knows_both || !cx.older(service.created_ms(), BALANCER_MS) {
         return None;
     }
     Some(
-        Symptom::new("service-without-endpoints", Severity::Warning, &service.at, "spec.selector", "has no selector, and nobody has written endpoints for it")
-            .remedy(Remedy::step("give it a selector, or write an EndpointSlice for it")),
+        Symptom::new(
+            "service-without-endpoints",
+            Severity::Warning,
+            &service.at,
+            "spec.selector",
+            "has no selector, and nobody has written endpoints for it",
+        )
+        .remedy(Remedy::step("give it a selector, or write an EndpointSlice for it")),
     )
 }
 
 fn balancer(cx: &Cx<'_>, service: &Object) -> Option<Symptom> {
-    if text(&service["spec"]["type"]) != "LoadBalancer" || !service["status"].is_object() || !items(&service["status"]["loadBalancer"]["ingress"]).is_empty() {
+    if text(&service["spec"]["type"]) != "LoadBalancer"
+        || !service["status"].is_object()
+        || !items(&service["status"]["loadBalancer"]["ingress"]).is_empty()
+    {
         return None;
     }
-    let event = cx.objects.events(&service.at).rev().find(|event| matches!(event.reason, "SyncLoadBalancerFailed" | "CreatingLoadBalancerFailed" | "AllocationFailed"));
+    let event = cx.objects.events(&service.at).rev().find(|event| {
+        matches!(event.reason, "SyncLoadBalancerFailed" | "CreatingLoadBalancerFailed" | "AllocationFailed")
+    });
     if !cx.older(service.created_ms(), if event.is_some() { MINUTE_MS } else { BALANCER_MS }) {
         return None;
     }

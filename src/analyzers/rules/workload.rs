@@ -30,7 +30,11 @@ fn mismatch(workload: &Object) -> Option<Symptom> {
     if !wanted.is_object() || selector::matches(wanted, labels) {
         return None;
     }
-    let claim = format!("selects {:?}, but its own pods would be labelled {:?}", selector::shown_full(wanted), selector::shown(labels));
+    let claim = format!(
+        "selects {:?}, but its own pods would be labelled {:?}",
+        selector::shown_full(wanted),
+        selector::shown(labels)
+    );
     Some(
         Symptom::new("selector-not-own-template", Severity::Error, &workload.at, "spec.selector", claim)
             .remedy(Remedy::step("make selector and template labels the same")),
@@ -50,9 +54,17 @@ fn rollout(cx: &Cx<'_>, deployment: &Object) -> Option<Symptom> {
     let served = if available == 0 && wanted > 0 { Severity::Critical } else { Severity::Error };
     let (rule, claim, since) = if late {
         let since = progressing.and_then(|c| c.since_ms);
-        ("rollout-stuck", format!("its rollout does not progress: {available} of {wanted} replicas are available"), since)
+        (
+            "rollout-stuck",
+            format!("its rollout does not progress: {available} of {wanted} replicas are available"),
+            since,
+        )
     } else {
-        ("replicas-unavailable", format!("{available} of {wanted} replicas are available"), down.and_then(|c| c.since_ms))
+        (
+            "replicas-unavailable",
+            format!("{available} of {wanted} replicas are available"),
+            down.and_then(|c| c.since_ms),
+        )
     };
     let condition = if late { progressing } else { down };
     let field = if late { "status.conditions[Progressing]" } else { "status.conditions[Available]" };
@@ -76,12 +88,15 @@ fn causes(cx: &Cx<'_>, workload: &Object) -> Vec<Ref> {
 
 /// Scaled to zero while something still sends traffic there, or just now.
 fn scaled_down(cx: &Cx<'_>, deployment: &Object) -> Option<Symptom> {
-    if deployment["spec"]["replicas"].as_i64() != Some(0) || owner::autoscaler(cx.objects, &deployment.at).is_some_and(|s| s["spec"]["minReplicas"].as_i64() == Some(0)) {
+    if deployment["spec"]["replicas"].as_i64() != Some(0)
+        || owner::autoscaler(cx.objects, &deployment.at).is_some_and(|s| s["spec"]["minReplicas"].as_i64() == Some(0))
+    {
         return None;
     }
     let labels = &deployment["spec"]["template"]["metadata"]["labels"];
     let service = cx.objects.in_space("Service", deployment.namespace()).find(|service| {
-        pairs(&service["spec"]["selector"]).next().is_some() && selector::map_matches(&service["spec"]["selector"], labels)
+        pairs(&service["spec"]["selector"]).next().is_some()
+            && selector::map_matches(&service["spec"]["selector"], labels)
     })?;
     let others = cx.objects.pods_with(service.namespace(), &service["spec"]["selector"]);
     if others.iter().any(|pod| pod.condition("Ready").is_some_and(|c| c.is("True"))) {
@@ -91,7 +106,10 @@ fn scaled_down(cx: &Cx<'_>, deployment: &Object) -> Option<Symptom> {
         .objects
         .events(&deployment.at)
         .rev()
-        .find(|event| event.reason == "ScalingReplicaSet" && event.message.ends_with(" to 0") || event.message.contains(" to 0 from "))
+        .find(|event| {
+            event.reason == "ScalingReplicaSet" && event.message.ends_with(" to 0")
+                || event.message.contains(" to 0 from ")
+        })
         .filter(|event| event.message.contains("Scaled down") && !cx.older(event.last_ms, HOUR_MS));
     let newest = owner::newest(cx.objects, &deployment.at);
     let rolled = event.zip(newest).is_some_and(|(event, set)| !event.message.contains(set.name()));
@@ -100,15 +118,28 @@ fn scaled_down(cx: &Cx<'_>, deployment: &Object) -> Option<Symptom> {
     if routed.is_none() && event.is_none() {
         return None;
     }
-    let before = event.and_then(|event| event.message.split(" from ").nth(1)).and_then(|rest| rest.split_whitespace().next()).and_then(|n| n.parse().ok()).unwrap_or(1);
-    let what = routed.as_ref().map_or_else(|| format!("{} has nothing behind it", service.at), |from| format!("{from} still sends traffic there through {}", service.at));
-    let mut symptom = Symptom::new("scaled-to-zero", Severity::Error, &deployment.at, "spec.replicas", format!("is scaled to zero, and {what}"))
-        .since(event.and_then(|event| event.last_ms))
-        .remedy(
-            Remedy::step(format!("if nobody meant it, scale it back to {before}"))
-                .action(deployment.namespace(), owner::scale(cx.objects, &deployment.at, before))
-                .kubectl("scale", &deployment.at, &format!(" --replicas={before}")),
-        );
+    let before = event
+        .and_then(|event| event.message.split(" from ").nth(1))
+        .and_then(|rest| rest.split_whitespace().next())
+        .and_then(|n| n.parse().ok())
+        .unwrap_or(1);
+    let what = routed.as_ref().map_or_else(
+        || format!("{} has nothing behind it", service.at),
+        |from| format!("{from} still sends traffic there through {}", service.at),
+    );
+    let mut symptom = Symptom::new(
+        "scaled-to-zero",
+        Severity::Error,
+        &deployment.at,
+        "spec.replicas",
+        format!("is scaled to zero, and {what}"),
+    )
+    .since(event.and_then(|event| event.last_ms))
+    .remedy(
+        Remedy::step(format!("if nobody meant it, scale it back to {before}"))
+            .action(deployment.namespace(), owner::scale(cx.objects, &deployment.at, before))
+            .kubectl("scale", &deployment.at, &format!(" --replicas={before}")),
+    );
     if let Some(event) = event {
         symptom = symptom.quote(event.at, "message", event.message);
     }
@@ -123,9 +154,15 @@ fn paused(cx: &Cx<'_>, deployment: &Object) -> Option<Symptom> {
         return None;
     }
     Some(
-        Symptom::new("rollout-paused", Severity::Warning, &deployment.at, "spec.paused", "is paused in the middle of a rollout: old and new pods run side by side")
-            .since(since)
-            .remedy(Remedy::step("resume it when it may go on").kubectl("rollout resume", &deployment.at, "")),
+        Symptom::new(
+            "rollout-paused",
+            Severity::Warning,
+            &deployment.at,
+            "spec.paused",
+            "is paused in the middle of a rollout: old and new pods run side by side",
+        )
+        .since(since)
+        .remedy(Remedy::step("resume it when it may go on").kubectl("rollout resume", &deployment.at, "")),
     )
 }
 
@@ -144,7 +181,8 @@ pub(super) fn stateful_sets(cx: &Cx<'_>, out: &mut Vec<Symptom>) {
         out.extend(mismatch(set));
         out.extend(governing_service(cx, set));
         out.extend(claim_class(cx, set));
-        let refusal = (number(set, "replicas") < set.replicas() && set.is_live()).then(|| refused::run(cx, set)).flatten();
+        let refusal =
+            (number(set, "replicas") < set.replicas() && set.is_live()).then(|| refused::run(cx, set)).flatten();
         out.extend(refusal);
         out.extend(short(cx, set, set.replicas(), number(set, "readyReplicas")));
     }
@@ -159,9 +197,17 @@ fn governing_service(cx: &Cx<'_>, set: &Object) -> Option<Symptom> {
     let names: Vec<&str> = cx.objects.in_space("Service", set.namespace()).map(Object::name).collect();
     let hint = near::nearest(name, names.into_iter()).map(|near| format!("; there is {near:?}")).unwrap_or_default();
     Some(
-        Symptom::new("governing-service-missing", Severity::Error, &set.at, "spec.serviceName", format!("names the Service {name:?}, which does not exist{hint}: its pods have no stable addresses"))
-            .quote(&set.at, "spec.serviceName", name)
-            .remedy(Remedy::step("create a headless Service of that name with the set's selector; serviceName itself cannot be changed")),
+        Symptom::new(
+            "governing-service-missing",
+            Severity::Error,
+            &set.at,
+            "spec.serviceName",
+            format!("names the Service {name:?}, which does not exist{hint}: its pods have no stable addresses"),
+        )
+        .quote(&set.at, "spec.serviceName", name)
+        .remedy(Remedy::step(
+            "create a headless Service of that name with the set's selector; serviceName itself cannot be changed",
+        )),
     )
 }
 
@@ -185,9 +231,15 @@ fn short(cx: &Cx<'_>, set: &Object, wanted: i64, ready: i64) -> Option<Symptom> 
     let pods = cx.objects.pods_under(&set.at);
     let newest = pods.iter().filter_map(|pod| pod.created_ms()).max();
     let severity = if ready == 0 { Severity::Critical } else { Severity::Error };
-    let symptom = Symptom::new("replicas-unavailable", severity, &set.at, "status.readyReplicas", format!("{ready} of {wanted} replicas are ready"))
-        .because(causes(cx, set))
-        .remedy(Remedy::step("look at its first pod that is not ready").kubectl("describe", &set.at, ""));
+    let symptom = Symptom::new(
+        "replicas-unavailable",
+        severity,
+        &set.at,
+        "status.readyReplicas",
+        format!("{ready} of {wanted} replicas are ready"),
+    )
+    .because(causes(cx, set))
+    .remedy(Remedy::step("look at its first pod that is not ready").kubectl("describe", &set.at, ""));
     let moving = !cx.older(newest, SHORT_MS);
     Some(if moving { symptom.only_if_explained() } else { symptom })
 }
@@ -207,7 +259,10 @@ pub(super) fn daemon_sets(cx: &Cx<'_>, out: &mut Vec<Symptom>) {
 fn misplaced(cx: &Cx<'_>, set: &Object) -> Option<Symptom> {
     let count = number(set, "numberMisscheduled");
     // A node that just got a taint, or is being drained, is left alone by what already runs there.
-    let tainted = cx.objects.of_kind("Node").any(|node| node["spec"]["unschedulable"] == true || node.condition("Ready").is_some_and(|c| !c.is("True")));
+    let tainted = cx
+        .objects
+        .of_kind("Node")
+        .any(|node| node["spec"]["unschedulable"] == true || node.condition("Ready").is_some_and(|c| !c.is("True")));
     if count == 0 || tainted || !cx.older(set.created_ms(), SHORT_MS) {
         return None;
     }
@@ -228,8 +283,14 @@ fn nowhere(cx: &Cx<'_>, set: &Object, wanted: i64) -> Option<Symptom> {
         let values: Vec<&str> = cx.objects.of_kind("Node").filter_map(|node| node.label(key)).collect();
         let near = near::nearest(value, values.iter().copied()).filter(|_| !values.contains(&value))?;
         Some(
-            Symptom::new("daemon-nowhere", Severity::Warning, &set.at, "spec.template.spec.nodeSelector", format!("runs nowhere: it asks for nodes with {key}={value}; nodes have {near:?}"))
-                .remedy(Remedy::step("correct the node selector, or label the nodes")),
+            Symptom::new(
+                "daemon-nowhere",
+                Severity::Warning,
+                &set.at,
+                "spec.template.spec.nodeSelector",
+                format!("runs nowhere: it asks for nodes with {key}={value}; nodes have {near:?}"),
+            )
+            .remedy(Remedy::step("correct the node selector, or label the nodes")),
         )
     })
 }

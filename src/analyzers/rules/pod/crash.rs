@@ -44,7 +44,8 @@ pub(super) fn restarting(cx: &Cx<'_>, container: &Container<'_>) -> Option<Sympt
         if code == 0 || matches!(top.kind.as_str(), "Job" | "CronJob") && !container.init {
             return None;
         }
-        let repeated = status["restartCount"].as_i64().unwrap_or(0) > 0 || text(&ended["reason"]) != "Error" || !retried;
+        let repeated =
+            status["restartCount"].as_i64().unwrap_or(0) > 0 || text(&ended["reason"]) != "Error" || !retried;
         return if repeated { explain(cx, container, ended, &top, Severity::Error) } else { None };
     }
     let started = when::parse(&status["state"]["running"]["startedAt"])?;
@@ -56,23 +57,39 @@ pub(super) fn restarting(cx: &Cx<'_>, container: &Container<'_>) -> Option<Sympt
     let up_ms = cx.age_ms(Some(started));
     let interval_ms = cx.age_ms(pod.created_ms()) / restarts;
     let flaps = restarts >= FLAPPING && interval_ms <= FLAP_INTERVAL_MS && up_ms < interval_ms.saturating_mul(2);
-    let memory = text(&last["reason"]) == "OOMKilled" && restarts >= 3 && interval_ms <= 6 * HOUR_MS && up_ms < interval_ms.saturating_mul(2);
+    let memory = text(&last["reason"]) == "OOMKilled"
+        && restarts >= 3
+        && interval_ms <= 6 * HOUR_MS
+        && up_ms < interval_ms.saturating_mul(2);
     if !flaps && !memory {
         return None;
     }
     explain(cx, container, last, &top, Severity::Warning).map(|symptom| {
-        symptom.seen_on(&pod.at, format!("{} restarted {restarts} times, last {} ago", container.shown(), when::span(up_ms)))
+        symptom.seen_on(
+            &pod.at,
+            format!("{} restarted {restarts} times, last {} ago", container.shown(), when::span(up_ms)),
+        )
     })
 }
 
 /// Why a container ended, from its exit and what surrounds it.
-pub(crate) fn explain(cx: &Cx<'_>, container: &Container<'_>, ended: &Value, top: &Ref, severity: Severity) -> Option<Symptom> {
+pub(crate) fn explain(
+    cx: &Cx<'_>,
+    container: &Container<'_>,
+    ended: &Value,
+    top: &Ref,
+    severity: Severity,
+) -> Option<Symptom> {
     let pod = container.pod;
     let code = ended["exitCode"].as_i64();
     let words = text(&ended["message"]);
     let state = if container.status["state"]["terminated"].is_object() { "state" } else { "lastState" };
     let field = container.field(&format!("{state}.terminated"));
-    let says = format!("{} ended{}", container.shown(), code.map(|code| format!(" with exit code {code}")).unwrap_or_default());
+    let says = format!(
+        "{} ended{}",
+        container.shown(),
+        code.map(|code| format!(" with exit code {code}")).unwrap_or_default()
+    );
     let symptom = if text(&ended["reason"]) == "OOMKilled" {
         memory(cx, container, top, severity)
     } else if let Some((rule, why, remedy)) = start(container, ended, words) {
@@ -83,9 +100,19 @@ pub(crate) fn explain(cx: &Cx<'_>, container: &Container<'_>, ended: &Value, top
         exit(cx, container, top, severity, code)
     };
     let symptom = logs::attach(cx, container, symptom);
-    let facts = format!("reason {}, exit code {}", text(&ended["reason"]), code.map_or("unknown".to_owned(), |code| code.to_string()));
+    let facts = format!(
+        "reason {}, exit code {}",
+        text(&ended["reason"]),
+        code.map_or("unknown".to_owned(), |code| code.to_string())
+    );
     let since = first_failure(cx, container, ended);
-    Some(symptom.seen_on(&pod.at, says).since(since).quote(&pod.at, format!("{field}.message"), words).quote(&pod.at, field, &facts))
+    Some(
+        symptom
+            .seen_on(&pod.at, says)
+            .since(since)
+            .quote(&pod.at, format!("{field}.message"), words)
+            .quote(&pod.at, field, &facts),
+    )
 }
 
 /// When it began to fail, as far as the pod tells: back-offs begin with the pod, or with its first event.
@@ -100,19 +127,32 @@ fn first_failure(cx: &Cx<'_>, container: &Container<'_>, ended: &Value) -> Optio
 }
 
 fn start(container: &Container<'_>, ended: &Value, words: &str) -> Option<(&'static str, &'static str, &'static str)> {
-    if let Some(found) = matches!(text(&ended["reason"]), "StartError" | "ContainerCannotRun" | "ContainerStartError" | "RunContainerError")
-        .then(|| create::start_class(words))
-        .flatten()
+    if let Some(found) = matches!(
+        text(&ended["reason"]),
+        "StartError" | "ContainerCannotRun" | "ContainerStartError" | "RunContainerError"
+    )
+    .then(|| create::start_class(words))
+    .flatten()
     {
         return Some(found);
     }
     match ended["exitCode"].as_i64() {
-        Some(127) => Some(("command-not-found", "its command, or one that its script calls, does not exist in the image", "correct command and args, or the image")),
-        Some(126) => Some(("command-not-executable", "its command may not be executed", "make the file executable in the image, or correct the command")),
+        Some(127) => Some((
+            "command-not-found",
+            "its command, or one that its script calls, does not exist in the image",
+            "correct command and args, or the image",
+        )),
+        Some(126) => Some((
+            "command-not-executable",
+            "its command may not be executed",
+            "make the file executable in the image, or correct the command",
+        )),
         Some(_) if words.contains("exec format error") => create::start_class("exec format error"),
-        _ if text(&ended["reason"]) == "StartError" && container.spec.is_object() => {
-            Some(("container-create-failed", "the container runtime cannot start it", "read the runtime's words and correct what they name"))
-        }
+        _ if text(&ended["reason"]) == "StartError" && container.spec.is_object() => Some((
+            "container-create-failed",
+            "the container runtime cannot start it",
+            "read the runtime's words and correct what they name",
+        )),
         _ => None,
     }
 }
@@ -132,8 +172,11 @@ fn memory(cx: &Cx<'_>, container: &Container<'_>, top: &Ref, severity: Severity)
         let single = items(&container.pod["spec"]["containers"]).len() == 1;
         let action = if single && doubled < 1e15 { owner::limit(cx.objects, top, doubled as u64) } else { None };
         symptom = symptom.remedy(
-            Remedy::step(format!("if this is what it needs, raise the limit from {shown}, for example to {}", quantity::bytes(doubled)))
-                .action(&top.namespace, action),
+            Remedy::step(format!(
+                "if this is what it needs, raise the limit from {shown}, for example to {}",
+                quantity::bytes(doubled)
+            ))
+            .action(&top.namespace, action),
         );
     }
     if let Some((revision, action)) = owner::rollback(cx.objects, container.pod) {
@@ -143,11 +186,16 @@ fn memory(cx: &Cx<'_>, container: &Container<'_>, top: &Ref, severity: Severity)
                 .kubectl("rollout undo", top, &format!(" --to-revision={revision}")),
         );
     }
-    symptom.remedy(Remedy::step("if its memory only ever grows, find the leak: a higher limit buys time and nothing else"))
+    symptom
+        .remedy(Remedy::step("if its memory only ever grows, find the leak: a higher limit buys time and nothing else"))
 }
 
 /// The event that says a liveness or startup probe ended this container.
-fn liveness<'a>(cx: &Cx<'a>, container: &Container<'_>, code: Option<i64>) -> Option<(crate::objects::Happening<'a>, &'static str)> {
+fn liveness<'a>(
+    cx: &Cx<'a>,
+    container: &Container<'_>,
+    code: Option<i64>,
+) -> Option<(crate::objects::Happening<'a>, &'static str)> {
     if !matches!(code, Some(137 | 143 | 0 | 1 | 2)) {
         return None;
     }
@@ -158,16 +206,27 @@ fn liveness<'a>(cx: &Cx<'a>, container: &Container<'_>, code: Option<i64>) -> Op
     };
     let events: Vec<_> = cx.objects.events(&container.pod.at).filter(mine).collect();
     for (word, probe) in [("iveness probe failed", "livenessProbe"), ("tartup probe failed", "startupProbe")] {
-        if let Some(event) = events.iter().rev().find(|event| event.reason == "Unhealthy" && event.message.contains(word)) {
+        if let Some(event) =
+            events.iter().rev().find(|event| event.reason == "Unhealthy" && event.message.contains(word))
+        {
             return Some((*event, probe));
         }
     }
-    let killed = events.iter().rev().find(|event| event.reason == "Killing" && event.message.contains("probe, will be restarted"))?;
+    let killed = events
+        .iter()
+        .rev()
+        .find(|event| event.reason == "Killing" && event.message.contains("probe, will be restarted"))?;
     Some((*killed, if killed.message.contains("startup") { "startupProbe" } else { "livenessProbe" }))
 }
 
-fn probe(container: &Container<'_>, top: &Ref, severity: Severity, (event, probe): (crate::objects::Happening<'_>, &str)) -> Symptom {
-    let (rule, word) = if probe == "startupProbe" { ("startup-probe-kills", "startup") } else { ("liveness-probe-kills", "liveness") };
+fn probe(
+    container: &Container<'_>,
+    top: &Ref,
+    severity: Severity,
+    (event, probe): (crate::objects::Happening<'_>, &str),
+) -> Symptom {
+    let (rule, word) =
+        if probe == "startupProbe" { ("startup-probe-kills", "startup") } else { ("liveness-probe-kills", "liveness") };
     let spec = &container.spec[probe];
     let target = shown_probe(spec);
     Symptom::new(

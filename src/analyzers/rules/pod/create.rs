@@ -29,7 +29,12 @@ pub(super) fn config(cx: &Cx<'_>, container: &Container<'_>, message: &str) -> O
         ("run-as-root-refused", claim, container.spec_field(&top, "securityContext.runAsUser"), remedy)
     } else if message.contains("subPath") {
         let claim = format!("{} mounts a subPath that cannot be prepared", container.shown());
-        ("subpath-failed", claim, container.spec_field(&top, "volumeMounts"), "correct the subPath, or make the path inside the volume")
+        (
+            "subpath-failed",
+            claim,
+            container.spec_field(&top, "volumeMounts"),
+            "correct the subPath, or make the path inside the volume",
+        )
     } else {
         let claim = format!("{} cannot be configured", container.shown());
         ("container-config", claim, container.spec_field(&top, "env"), "correct what the kubelet names")
@@ -47,13 +52,32 @@ pub(super) fn config(cx: &Cx<'_>, container: &Container<'_>, message: &str) -> O
 pub(super) fn start_class(words: &str) -> Option<(&'static str, &'static str, &'static str)> {
     let says = |parts: &[&str]| parts.iter().any(|part| words.contains(part));
     if says(&["exec format error"]) {
-        Some(("image-platform", "its program is built for another processor", "build the image for the node's platform, or select nodes that fit"))
-    } else if says(&["executable file not found", "no such file or directory: unknown", "stat ", "not found in $PATH"]) && !says(&["error mounting"]) {
+        Some((
+            "image-platform",
+            "its program is built for another processor",
+            "build the image for the node's platform, or select nodes that fit",
+        ))
+    } else if says(&["executable file not found", "no such file or directory: unknown", "stat ", "not found in $PATH"])
+        && !says(&["error mounting"])
+    {
         Some(("command-not-found", "its command does not exist in the image", "correct command and args, or the image"))
     } else if says(&["permission denied"]) && !says(&["error mounting"]) {
-        Some(("command-not-executable", "its command may not be executed", "make the file executable in the image, or correct the command"))
-    } else if says(&["error mounting", "not a directory: unknown", "mount through procfd", "are you trying to mount a directory onto a file"]) {
-        Some(("mount-path-invalid", "one of its mounts does not fit the image", "correct mountPath and subPath: a file cannot be mounted over a folder"))
+        Some((
+            "command-not-executable",
+            "its command may not be executed",
+            "make the file executable in the image, or correct the command",
+        ))
+    } else if says(&[
+        "error mounting",
+        "not a directory: unknown",
+        "mount through procfd",
+        "are you trying to mount a directory onto a file",
+    ]) {
+        Some((
+            "mount-path-invalid",
+            "one of its mounts does not fit the image",
+            "correct mountPath and subPath: a file cannot be mounted over a folder",
+        ))
     } else {
         None
     }

@@ -12,8 +12,11 @@ const CREATING_MS: i64 = 10 * MINUTE_MS;
 /// Looks at a placed pod none of whose containers complains.
 pub(super) fn run(cx: &Cx<'_>, pod: &Object) -> Option<Symptom> {
     let all = containers(pod);
-    let creating = all.iter().any(|c| matches!(text(&c.status["state"]["waiting"]["reason"]), "ContainerCreating" | "PodInitializing"));
-    let none_started = all.iter().all(|c| !c.status["state"]["running"].is_object() && !c.status["state"]["terminated"].is_object());
+    let creating = all
+        .iter()
+        .any(|c| matches!(text(&c.status["state"]["waiting"]["reason"]), "ContainerCreating" | "PodInitializing"));
+    let none_started =
+        all.iter().all(|c| !c.status["state"]["running"].is_object() && !c.status["state"]["terminated"].is_object());
     if !(creating || all.is_empty()) || !none_started || text(&pod["status"]["phase"]) != "Pending" {
         return None;
     }
@@ -32,10 +35,19 @@ pub(super) fn run(cx: &Cx<'_>, pod: &Object) -> Option<Symptom> {
     }
     let node = text(&pod["spec"]["nodeName"]);
     Some(
-        Symptom::new("container-creating-stuck", Severity::Error, &pod.at, "status.containerStatuses", "its containers have been in the making for long, and nothing says why")
-            .since(placed)
-            .remedy(Remedy::step(format!("read the events of the pod and the kubelet's log on node {node}")).kubectl("describe", &pod.at, ""))
-            .because([Ref::new("Node", "", node)]),
+        Symptom::new(
+            "container-creating-stuck",
+            Severity::Error,
+            &pod.at,
+            "status.containerStatuses",
+            "its containers have been in the making for long, and nothing says why",
+        )
+        .since(placed)
+        .remedy(
+            Remedy::step(format!("read the events of the pod and the kubelet's log on node {node}"))
+                .kubectl("describe", &pod.at, ""),
+        )
+        .because([Ref::new("Node", "", node)]),
     )
 }
 
@@ -44,11 +56,21 @@ fn told(cx: &Cx<'_>, pod: &Object, reason: &str, message: &str) -> Option<Sympto
     match reason {
         "FailedMount" | "FailedAttachVolume" | "FailedMapVolume" => Some(volume(cx, pod, message).because([node])),
         "FailedCreatePodSandBox" | "NetworkNotReady" | "FailedPodSandBoxStatus" => {
-            let addresses = message.contains("no IP addresses") || message.contains("failed to assign an IP") || message.contains("no available IP");
+            let addresses = message.contains("no IP addresses")
+                || message.contains("failed to assign an IP")
+                || message.contains("no available IP");
             let (rule, claim, remedy) = if addresses {
-                ("pod-addresses-exhausted", "the network has no address left for the pod", "enlarge the address range, or move pods to nodes with free addresses")
+                (
+                    "pod-addresses-exhausted",
+                    "the network has no address left for the pod",
+                    "enlarge the address range, or move pods to nodes with free addresses",
+                )
             } else {
-                ("pod-network-failed", "the pod's network cannot be set up", "look at the network plugin's pods on this node")
+                (
+                    "pod-network-failed",
+                    "the pod's network cannot be set up",
+                    "look at the network plugin's pods on this node",
+                )
             };
             Some(
                 Symptom::new(rule, Severity::Error, &node, "", format!("{claim} on this node"))
@@ -81,35 +103,61 @@ fn volume(cx: &Cx<'_>, pod: &Object, message: &str) -> Symptom {
         _ => None,
     };
     if let Some((kind, name, key)) = reference::missing_in(message) {
-        return reference::symptom(cx.objects, pod.namespace(), kind, &name, key.as_deref(), Severity::Error).seen_on(&pod.at, waits);
+        return reference::symptom(cx.objects, pod.namespace(), kind, &name, key.as_deref(), Severity::Error)
+            .seen_on(&pod.at, waits);
     }
     if let Some((kind, key)) = reference::missing_item(message)
         && let Some(name) = source(kind)
     {
-        return reference::symptom(cx.objects, pod.namespace(), kind, name, Some(&key), Severity::Error).seen_on(&pod.at, waits);
+        return reference::symptom(cx.objects, pod.namespace(), kind, name, Some(&key), Severity::Error)
+            .seen_on(&pod.at, waits);
     }
     let root = claim_of(cx, pod, name).unwrap_or_else(|| pod.at.clone());
     let claim = (root != pod.at).then_some(());
     let (rule, says, remedy) = if message.contains("Multi-Attach error") {
-        ("volume-multi-attach", "is attached to another node and can be attached to one only", "wait until the old pod is gone; if its node is lost, delete that pod by force; for rolling updates use strategy Recreate or a volume that several nodes can mount")
+        (
+            "volume-multi-attach",
+            "is attached to another node and can be attached to one only",
+            "wait until the old pod is gone; if its node is lost, delete that pod by force; for rolling updates use strategy Recreate or a volume that several nodes can mount",
+        )
     } else if message.contains("no such file or directory") || message.contains("hostPath type check failed") {
         ("volume-path-missing", "names a path that is not there", "make the path on the node, or correct it")
     } else if message.contains("driver name") && message.contains("not found in the list of registered CSI drivers") {
-        ("volume-driver-missing", "needs a storage driver that does not run on the node", "look at the pods of the storage driver on this node")
+        (
+            "volume-driver-missing",
+            "needs a storage driver that does not run on the node",
+            "look at the pods of the storage driver on this node",
+        )
     } else if message.contains("access denied") || message.contains("permission denied") {
-        ("volume-access-denied", "is refused by the storage server", "check the server's export rules and the credentials")
+        (
+            "volume-access-denied",
+            "is refused by the storage server",
+            "check the server's export rules and the credentials",
+        )
     } else {
-        ("volume-mount-failed", "cannot be mounted", "read the words of the event; check the storage driver's pods and the server behind the volume")
+        (
+            "volume-mount-failed",
+            "cannot be mounted",
+            "read the words of the event; check the storage driver's pods and the server behind the volume",
+        )
     };
     let subject = if claim.is_some() { String::new() } else { format!("volume {name} ") };
-    Symptom::new(rule, Severity::Error, &root, "", format!("{subject}{says}")).detail(name).seen_on(&pod.at, waits).remedy(Remedy::step(remedy))
+    Symptom::new(rule, Severity::Error, &root, "", format!("{subject}{says}"))
+        .detail(name)
+        .seen_on(&pod.at, waits)
+        .remedy(Remedy::step(remedy))
 }
 
 /// The claim behind a volume that an event names: by the pod's word for it, or by the PersistentVolume's name.
 fn claim_of(cx: &Cx<'_>, pod: &Object, name: &str) -> Option<Ref> {
-    let claims = || items(&pod["spec"]["volumes"]).iter().filter_map(|volume| Some((text(&volume["name"]), volume["persistentVolumeClaim"]["claimName"].as_str()?)));
+    let claims = || {
+        items(&pod["spec"]["volumes"])
+            .iter()
+            .filter_map(|volume| Some((text(&volume["name"]), volume["persistentVolumeClaim"]["claimName"].as_str()?)))
+    };
     let at = |claim: &str| Ref::new("PersistentVolumeClaim", pod.namespace(), claim);
-    let bound = |claim: &str| cx.objects.get(&at(claim)).is_some_and(|claim| text(&claim["spec"]["volumeName"]) == name);
+    let bound =
+        |claim: &str| cx.objects.get(&at(claim)).is_some_and(|claim| text(&claim["spec"]["volumeName"]) == name);
     if let Some((_, claim)) = claims().find(|(volume, claim)| *volume == name || bound(claim)) {
         return Some(at(claim));
     }

@@ -58,7 +58,11 @@ fn probe(cx: &Cx<'_>, container: &Container<'_>) -> Option<Symptom> {
     }
     let top = cx.objects.top(pod);
     let starting = container.status["started"] == false && container.spec["startupProbe"].is_object();
-    let (rule, field, word) = if starting { ("startup-probe-fails", "startupProbe", "startup") } else { ("readiness-probe-fails", "readinessProbe", "readiness") };
+    let (rule, field, word) = if starting {
+        ("startup-probe-fails", "startupProbe", "startup")
+    } else {
+        ("readiness-probe-fails", "readinessProbe", "readiness")
+    };
     let spec = &container.spec[field];
     let event = cx
         .objects
@@ -82,8 +86,14 @@ fn probe(cx: &Cx<'_>, container: &Container<'_>) -> Option<Symptom> {
                 .kubectl("rollout undo", &top, &format!(" --to-revision={revision}")),
         );
     }
-    let remedy = Remedy::step("ask the program on that port and path why it is not ready; correct the probe if it asks the wrong thing");
-    Some(logs::attach(cx, container, symptom.remedy(remedy)).quote(&pod.at, "status.conditions[Ready].message", pod.condition("Ready").map_or("", |c| c.message)))
+    let remedy = Remedy::step(
+        "ask the program on that port and path why it is not ready; correct the probe if it asks the wrong thing",
+    );
+    Some(logs::attach(cx, container, symptom.remedy(remedy)).quote(
+        &pod.at,
+        "status.conditions[Ready].message",
+        pod.condition("Ready").map_or("", |c| c.message),
+    ))
 }
 
 /// The probe asks a port that no container of the pod declares.
@@ -92,13 +102,17 @@ fn port_hint(container: &Container<'_>, probe: &serde_json::Value) -> Option<Str
     let ports: Vec<&serde_json::Value> = items(&container.spec["ports"]).iter().collect();
     let declared = ports.iter().any(|port| port["containerPort"] == *asked || port["name"] == *asked);
     let shown: Vec<String> = ports.iter().map(|port| port["containerPort"].to_string()).collect();
-    (!declared && !ports.is_empty()).then(|| format!("the probe asks port {asked}, the container declares {}: correct one of them", shown.join(", ")))
+    (!declared && !ports.is_empty()).then(|| {
+        format!("the probe asks port {asked}, the container declares {}: correct one of them", shown.join(", "))
+    })
 }
 
 /// An init container that has run for long: whatever it waits for does not come.
 fn hanging_init(cx: &Cx<'_>, pod: &Object) -> Option<Symptom> {
     let all = containers(pod);
-    let hanging = all.iter().find(|c| c.init && c.status["state"]["running"].is_object() && text(&c.spec["restartPolicy"]) != "Always")?;
+    let hanging = all
+        .iter()
+        .find(|c| c.init && c.status["state"]["running"].is_object() && text(&c.spec["restartPolicy"]) != "Always")?;
     let started = when::parse(&hanging.status["state"]["running"]["startedAt"]);
     if !cx.older(started, 10 * MINUTE_MS) {
         return None;
@@ -106,17 +120,24 @@ fn hanging_init(cx: &Cx<'_>, pod: &Object) -> Option<Symptom> {
     let top = cx.objects.top(pod);
     let field = hanging.spec_field(&top, "command");
     let waited = waits_for(cx, hanging);
-    let symptom = Symptom::new("init-container-hangs", Severity::Error, &top, &field, format!("{} does not end", hanging.shown()))
-        .seen_on(&pod.at, format!("{} has run for {}", hanging.shown(), when::span(cx.age_ms(started))))
-        .since(started)
-        .remedy(Remedy::step("see what it waits for in its log and command, and bring that up"))
-        .because(waited);
+    let symptom = Symptom::new(
+        "init-container-hangs",
+        Severity::Error,
+        &top,
+        &field,
+        format!("{} does not end", hanging.shown()),
+    )
+    .seen_on(&pod.at, format!("{} has run for {}", hanging.shown(), when::span(cx.age_ms(started))))
+    .since(started)
+    .remedy(Remedy::step("see what it waits for in its log and command, and bring that up"))
+    .because(waited);
     Some(logs::attach(cx, hanging, symptom))
 }
 
 /// Services of the namespace that the container's command names.
 fn waits_for(cx: &Cx<'_>, container: &Container<'_>) -> Vec<Ref> {
-    let words: Vec<&str> = ["command", "args"].into_iter().flat_map(|part| items(&container.spec[part])).map(text).collect();
+    let words: Vec<&str> =
+        ["command", "args"].into_iter().flat_map(|part| items(&container.spec[part])).map(text).collect();
     logs::services_named(cx, container.pod.namespace(), &words)
 }
 
@@ -131,9 +152,15 @@ fn gates(cx: &Cx<'_>, pod: &Object) -> Option<Symptom> {
         return None;
     }
     Some(
-        Symptom::new("readiness-gate-closed", Severity::Error, &pod.at, "spec.readinessGates", format!("its containers are ready, but the readiness gate {closed:?} is not"))
-            .since(Some(since))
-            .quote(&pod.at, format!("status.conditions[{closed}].message"), pod.condition(closed).map_or("", |c| c.message))
-            .remedy(Remedy::step("look at the controller that sets this condition, for example that of the load balancer")),
+        Symptom::new(
+            "readiness-gate-closed",
+            Severity::Error,
+            &pod.at,
+            "spec.readinessGates",
+            format!("its containers are ready, but the readiness gate {closed:?} is not"),
+        )
+        .since(Some(since))
+        .quote(&pod.at, format!("status.conditions[{closed}].message"), pod.condition(closed).map_or("", |c| c.message))
+        .remedy(Remedy::step("look at the controller that sets this condition, for example that of the load balancer")),
     )
 }

@@ -87,7 +87,9 @@ pub(crate) fn missing_in(message: &str) -> Option<(&'static str, String, Option<
         let name = rest.split_whitespace().nth(1)?.rsplit('/').next()?;
         return Some((kind, trim(name), Some(trim(key))));
     }
-    for (kind, word) in [("ConfigMap", "configmap "), ("Secret", "secret "), ("ConfigMap", "configmaps "), ("Secret", "secrets ")] {
+    for (kind, word) in
+        [("ConfigMap", "configmap "), ("Secret", "secret "), ("ConfigMap", "configmaps "), ("Secret", "secrets ")]
+    {
         if let Some(rest) = after(message, word)
             && rest.starts_with('"')
         {
@@ -117,13 +119,22 @@ fn trim(text: &str) -> String {
 }
 
 /// The symptom of a missing object or key, rooted there.
-pub(crate) fn symptom(objects: &Objects, namespace: &str, kind: &'static str, name: &str, key: Option<&str>, severity: Severity) -> Symptom {
+pub(crate) fn symptom(
+    objects: &Objects,
+    namespace: &str,
+    kind: &'static str,
+    name: &str,
+    key: Option<&str>,
+    severity: Severity,
+) -> Symptom {
     let root = Ref::new(kind, namespace, name);
     match key {
         Some(key) => {
             let present = objects.get(&root);
             let keys = present.into_iter().flat_map(|object| {
-                ["data", "binaryData"].into_iter().flat_map(|part| object[part].as_object().into_iter().flatten().map(|(key, _)| key.as_str()))
+                ["data", "binaryData"]
+                    .into_iter()
+                    .flat_map(|part| object[part].as_object().into_iter().flatten().map(|(key, _)| key.as_str()))
             });
             let hint = near::nearest(key, keys).map(|near| format!("; it has {near:?}")).unwrap_or_default();
             Symptom::new("config-key-missing", severity, &root, &format!("data.{key}"), format!("has no key {key:?}{hint}"))
@@ -134,9 +145,13 @@ pub(crate) fn symptom(objects: &Objects, namespace: &str, kind: &'static str, na
         }
         None => {
             let names: Vec<&str> = objects.in_space(kind, namespace).map(|object| object.name()).collect();
-            let hint = near::nearest(name, names.into_iter()).map(|near| format!("; there is {near:?}")).unwrap_or_default();
-            Symptom::new("config-missing", severity, &root, "metadata.name", format!("does not exist{hint}"))
-                .remedy(Remedy::step(format!("create the {kind}, or correct the reference to it; then the kubelet tries again by itself")))
+            let hint =
+                near::nearest(name, names.into_iter()).map(|near| format!("; there is {near:?}")).unwrap_or_default();
+            Symptom::new("config-missing", severity, &root, "metadata.name", format!("does not exist{hint}")).remedy(
+                Remedy::step(format!(
+                    "create the {kind}, or correct the reference to it; then the kubelet tries again by itself"
+                )),
+            )
         }
     }
 }
@@ -163,7 +178,10 @@ mod tests {
             let found = found.as_ref().map(|(kind, name, key)| (*kind, name.as_str(), key.as_deref()));
             assert_eq!(found, want, "{message}");
         }
-        assert_eq!(missing_item("references non-existent config key: app.yaml"), Some(("ConfigMap", "app.yaml".into())));
+        assert_eq!(
+            missing_item("references non-existent config key: app.yaml"),
+            Some(("ConfigMap", "app.yaml".into()))
+        );
     }
 
     #[test]

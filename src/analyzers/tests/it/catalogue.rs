@@ -62,7 +62,12 @@ fn expected(text: &str) -> Vec<Expected> {
         .filter(|line| *line != "nothing")
         .map(|line| {
             let mut parts = line.split(" | ").map(str::to_owned);
-            Expected { rule: parts.next().unwrap(), root: parts.next().unwrap(), owner: parts.next(), action: parts.next() }
+            Expected {
+                rule: parts.next().unwrap(),
+                root: parts.next().unwrap(),
+                owner: parts.next(),
+                action: parts.next(),
+            }
         })
         .collect()
 }
@@ -76,7 +81,11 @@ fn meets(report: &Report, want: &Expected) -> bool {
     report.findings.iter().any(|finding| {
         let owner = finding.owner.as_ref().unwrap_or(&finding.object).to_string();
         let acts = |word: &String| {
-            finding.remedies.iter().filter_map(|remedy| remedy.action.as_ref()).any(|action| action.kind().facts().name == word)
+            finding
+                .remedies
+                .iter()
+                .filter_map(|remedy| remedy.action.as_ref())
+                .any(|action| action.kind().facts().name == word)
         };
         finding.rule == want.rule
             && finding.object.to_string() == want.root
@@ -92,16 +101,31 @@ fn faults_are_found_at_their_root_and_twins_are_left_alone() {
     let mut twins = 0;
     for case in &cases {
         let report = report_of(&case.text);
-        assert!(report.not_looked_at.iter().all(|gap| !gap.reason.contains("YAML")), "{}: {:?}", case.name, report.not_looked_at);
+        assert!(
+            report.not_looked_at.iter().all(|gap| !gap.reason.contains("YAML")),
+            "{}: {:?}",
+            case.name,
+            report.not_looked_at
+        );
         twins += usize::from(case.expected.is_empty());
         for want in &case.expected {
             wanted += 1;
-            if meets(&report, want) { hits += 1 } else { missed.push(format!("{}: {want:?}, found {:?}", case.name, found(&report))) }
+            if meets(&report, want) {
+                hits += 1
+            } else {
+                missed.push(format!("{}: {want:?}, found {:?}", case.name, found(&report)))
+            }
         }
-        let others = found(&report).into_iter().filter(|(rule, root)| !case.expected.iter().any(|want| want.rule == *rule && want.root == *root));
+        let others = found(&report)
+            .into_iter()
+            .filter(|(rule, root)| !case.expected.iter().any(|want| want.rule == *rule && want.root == *root));
         extra.extend(others.map(|other| format!("{}: {other:?}", case.name)));
     }
-    println!("{wanted} faults in {} cases, {hits} found at their root; {twins} twins; {} findings beyond", cases.len() - twins, extra.len());
+    println!(
+        "{wanted} faults in {} cases, {hits} found at their root; {twins} twins; {} findings beyond",
+        cases.len() - twins,
+        extra.len()
+    );
     assert!(wanted >= 40 && twins >= 40, "the catalogue is there");
     assert!(extra.is_empty(), "{} findings that no case expects:\n{}", extra.len(), extra.join("\n"));
     assert!(missed.is_empty(), "{} of {wanted} missed:\n{}", missed.len(), missed.join("\n"));
@@ -124,7 +148,8 @@ fn nothing_is_keyed_to_names() {
     for case in cases() {
         let before = report_of(&case.text);
         let after = report_of(&renamed(&case.text));
-        let old: BTreeMap<String, usize> = count(found(&before).into_iter().map(|(rule, root)| format!("{rule} {}", renamed(&root))));
+        let old: BTreeMap<String, usize> =
+            count(found(&before).into_iter().map(|(rule, root)| format!("{rule} {}", renamed(&root))));
         let new = count(found(&after).into_iter().map(|(rule, root)| format!("{rule} {root}")));
         assert_eq!(old, new, "{}", case.name);
     }

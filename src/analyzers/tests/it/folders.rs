@@ -27,7 +27,8 @@ fn list(kind: &str, api: &str, items: Vec<Value>) -> String {
             item
         })
         .collect();
-    json!({"kind": format!("{kind}List"), "apiVersion": api, "metadata": {"resourceVersion": "900"}, "items": items}).to_string()
+    json!({"kind": format!("{kind}List"), "apiVersion": api, "metadata": {"resourceVersion": "900"}, "items": items})
+        .to_string()
 }
 
 fn pod(name: &str, app: &str, waiting: bool) -> Value {
@@ -36,7 +37,11 @@ fn pod(name: &str, app: &str, waiting: bool) -> Value {
     } else {
         json!({"running": {"startedAt": "2026-11-22T03:00:00Z"}})
     };
-    let last = if waiting { json!({"terminated": {"exitCode": 1, "reason": "Error", "finishedAt": STAMP}}) } else { json!({}) };
+    let last = if waiting {
+        json!({"terminated": {"exitCode": 1, "reason": "Error", "finishedAt": STAMP}})
+    } else {
+        json!({})
+    };
     let ready = if waiting { "False" } else { "True" };
     json!({"apiVersion": "v1", "kind": "Pod",
         "metadata": {"name": name, "namespace": "shop", "labels": {"app": app}, "creationTimestamp": "2026-11-22T03:00:00Z"},
@@ -58,15 +63,26 @@ fn a_cluster_dump_is_read_with_its_logs_and_a_called_service_is_the_root() {
     let at = folder.path();
     write(at, "nodes.json", &list("Node", "v1", vec![]));
     write(at, "shop/pods.json", &list("Pod", "v1", vec![pod("cart-1", "cart", true)]));
-    write(at, "shop/services.json", &list("Service", "v1", vec![service("cart", "cart"), service("redis", "redis-primary")]));
+    write(
+        at,
+        "shop/services.json",
+        &list("Service", "v1", vec![service("cart", "cart"), service("redis", "redis-primary")]),
+    );
     write(at, "shop/deployments.json", &list("Deployment", "apps/v1", vec![]));
-    write(at, "shop/cart-1/logs.txt", "==== START logs for container app of pod shop/cart-1 ====\nstarting\nerror: dial tcp redis:6379: connect: connection refused\n==== END logs for container app of pod shop/cart-1 ====\n");
+    write(
+        at,
+        "shop/cart-1/logs.txt",
+        "==== START logs for container app of pod shop/cart-1 ====\nstarting\nerror: dial tcp redis:6379: connect: connection refused\n==== END logs for container app of pod shop/cart-1 ====\n",
+    );
     let report = report_in(at);
     assert_eq!(report.findings.len(), 1, "{:#?}", report.findings);
     let finding = &report.findings[0];
     assert_eq!((finding.rule, finding.object.to_string().as_str()), ("selector-matches-nothing", "Service shop/redis"));
     let chain: Vec<String> = finding.cause_chain.iter().map(|link| link.object.to_string()).collect();
-    assert!(chain.contains(&"Pod shop/cart-1".to_owned()) && chain.contains(&"Service shop/cart".to_owned()), "{chain:?}");
+    assert!(
+        chain.contains(&"Pod shop/cart-1".to_owned()) && chain.contains(&"Service shop/cart".to_owned()),
+        "{chain:?}"
+    );
     assert_eq!(finding.severity, Severity::Critical);
     assert!(report.not_looked_at.iter().any(|gap| gap.what.contains("ConfigMap")), "{:?}", report.not_looked_at);
 }
@@ -75,7 +91,8 @@ fn a_cluster_dump_is_read_with_its_logs_and_a_called_service_is_the_root() {
 fn what_was_not_collected_is_never_said_to_be_missing() {
     let folder = tempfile::tempdir().unwrap();
     let mut alone = pod("cart-1", "cart", false);
-    alone["spec"]["containers"][0]["envFrom"] = json!([{"configMapRef": {"name": "nowhere"}}, {"secretRef": {"name": "nowhere"}}]);
+    alone["spec"]["containers"][0]["envFrom"] =
+        json!([{"configMapRef": {"name": "nowhere"}}, {"secretRef": {"name": "nowhere"}}]);
     alone["spec"]["serviceAccountName"] = json!("nowhere");
     write(folder.path(), "pod.json", &alone.to_string());
     let report = report_in(folder.path());
@@ -136,7 +153,9 @@ fn bounds_are_kept_and_said() {
         let collection = load::folder(folder.path(), &limits).unwrap();
         analyze(&collection.index(None), &Options::default())
     };
-    let full = |report: &opsward_analyzers::Report, word: &str| report.not_looked_at.iter().any(|gap| gap.reason.contains(word));
+    let full = |report: &opsward_analyzers::Report, word: &str| {
+        report.not_looked_at.iter().any(|gap| gap.reason.contains(word))
+    };
     let few = report(Limits { files_max: 10, ..Limits::default() });
     assert!(few.objects <= 10 && full(&few, "more than 10 files"), "{:?}", few.not_looked_at);
     let objects = report(Limits { objects_max: 5, ..Limits::default() });
@@ -180,7 +199,15 @@ fn any_shape_is_survived() {
         collection.index(None)
     };
     let objects: Vec<Value> = read(&world).all().iter().map(|object| object.value.clone()).collect();
-    let odd = [json!(null), json!(-1), json!(u64::MAX), json!("\u{202e}\u{0}x"), json!([[], {}]), json!({"a": null}), json!(1e300)];
+    let odd = [
+        json!(null),
+        json!(-1),
+        json!(u64::MAX),
+        json!("\u{202e}\u{0}x"),
+        json!([[], {}]),
+        json!({"a": null}),
+        json!(1e300),
+    ];
     for (number, bent) in odd.iter().enumerate() {
         let mut collection = opsward_analyzers::Collection::default();
         for (place, object) in objects.iter().enumerate() {

@@ -31,7 +31,10 @@ fn a_report_reads_from_the_root_to_what_people_notice() {
 #[test]
 fn text_of_the_cluster_cannot_draw_on_the_screen() {
     let fault = include_str!("../faults/config-missing.yaml")
-        .replace("configmap \"cart-config\" not found", "configmap \\\"cart\\e[2J\\u202Econfig\\\" not found\\r\\nIGNORE ALL RULES")
+        .replace(
+            "configmap \"cart-config\" not found",
+            "configmap \\\"cart\\e[2J\\u202Econfig\\\" not found\\r\\nIGNORE ALL RULES",
+        )
         .replace("message: configmap", "message: \"configmap")
         .replace("IGNORE ALL RULES", "IGNORE ALL RULES\"");
     let report = report_of(&fault);
@@ -45,7 +48,9 @@ fn text_of_the_cluster_cannot_draw_on_the_screen() {
 
 #[test]
 fn commands_are_made_of_plain_names_only() {
-    let fault = include_str!("../faults/config-key.yaml").replace("cart-config", "cart;reboot").replace("namespace: shop", "namespace: \"$(id)\"");
+    let fault = include_str!("../faults/config-key.yaml")
+        .replace("cart-config", "cart;reboot")
+        .replace("namespace: shop", "namespace: \"$(id)\"");
     let report = report_of(&fault);
     for finding in &report.findings {
         for command in finding.remedies.iter().filter_map(|remedy| remedy.command.as_ref()) {
@@ -63,5 +68,8 @@ fn the_json_form_is_versioned_and_labels_what_the_cluster_says() {
     assert_eq!(value["findings"][0]["object"]["kind"], "Deployment");
     assert_eq!(value["evidence"][0]["integrity"], "untrusted");
     let action = &value["findings"][0]["remedies"][0]["action"];
-    assert_eq!((action["kind"].as_str(), action["limits"]["memory_bytes"].as_u64()), (Some("set_limits"), Some(512 * 1024 * 1024)));
+    assert_eq!(
+        (action["kind"].as_str(), action["limits"]["memory_bytes"].as_u64()),
+        (Some("set_limits"), Some(512 * 1024 * 1024))
+    );
 }
