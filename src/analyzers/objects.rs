@@ -367,7 +367,7 @@ fn stamps(object: &Object) -> impl Iterator<Item = AtMs> + '_ {
         &object["status"]["containerStatuses"],
         &object["status"]["initContainerStatuses"],
     ];
-    let nested = nested.into_iter().flat_map(|list| items(list)).flat_map(|entry| {
+    let nested = nested.into_iter().flat_map(items).flat_map(|entry| {
         let ended = ["state", "lastState"]
             .into_iter()
             .flat_map(|state| [&entry[state]["running"]["startedAt"], &entry[state]["terminated"]["finishedAt"]]);

@@ -25,9 +25,10 @@ fn meta(name: &str, owner: Option<(&str, &str)>) -> Value {
     meta
 }
 
+#[allow(clippy::too_many_lines, reason = "a fixture, object after object")]
 fn app(number: usize, out: &mut Vec<Value>) {
     let name = format!("app-{number}");
-    let broken = number % BROKEN_EVERY == 0;
+    let broken = number.is_multiple_of(BROKEN_EVERY);
     let ready = if broken { 0 } else { 3 };
     let template = json!({"metadata": {"labels": {"app": name}}, "spec": {"containers": [{"name": "main", "image": format!("registry.example.com/{name}:1.0"),
         "ports": [{"containerPort": 8080, "name": "http", "protocol": "TCP"}], "envFrom": [{"configMapRef": {"name": format!("{name}.config")}}],

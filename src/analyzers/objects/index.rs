@@ -95,8 +95,8 @@ fn latest(list: &[Object]) -> Option<AtMs> {
         .map(|(node, _)| node.as_str())
         .collect();
     let counts = |object: &&Object| {
-        !skewed.contains(text(&object["spec"]["nodeName"]))
-            && !(object.at.kind == "Node" && skewed.contains(object.name()))
+        let node = if object.at.kind == "Node" { object.name() } else { text(&object["spec"]["nodeName"]) };
+        !skewed.contains(node)
     };
     let written = list.iter().filter(|o| o.at.kind != "Lease").filter(counts).flat_map(stamps);
     let lived = list.iter().filter(|o| o.at.kind == "Node").filter(counts).filter_map(heartbeat);

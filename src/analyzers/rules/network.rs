@@ -102,9 +102,7 @@ fn port_allowed(rule: &Value, number: i64, name: &str, protocol: &str) -> bool {
 
 /// A Service whose port no policy lets in, while policies do isolate its pods.
 fn shut_out(cx: &Cx<'_>, service: &Object) -> Option<Symptom> {
-    if pairs(&service["spec"]["selector"]).next().is_none() {
-        return None;
-    }
+    pairs(&service["spec"]["selector"]).next()?;
     let pods = cx.objects.pods_with(service.namespace(), &service["spec"]["selector"]);
     let pod = pods.iter().find(|pod| pod.condition("Ready").is_some_and(|ready| ready.is("True")))?;
     let policies: Vec<&Object> = cx

@@ -60,7 +60,18 @@ pub(super) fn symptom(cx: &Cx<'_>, controller: &Object, message: &str) -> Sympto
         of_workload("admission-denied", spec(""), format!("is refused by the admission webhook {webhook:?}"))
             .detail(webhook.to_owned())
             .remedy(Remedy::step("change the workload as the webhook's message asks, or the policy behind it"))
-    } else if message.contains("PriorityClass") {
+    } else {
+        by_cluster(controller, &top, message)
+    };
+    found.seen_on(&controller.at, "cannot make pods")
+}
+
+/// Refusals that name an object of the whole cluster or a bound, and the rest.
+fn by_cluster(controller: &Object, top: &Ref, message: &str) -> Symptom {
+    let spec = |rest: &str| format!("spec.template.spec.{rest}");
+    let of_workload =
+        |rule: &'static str, field: String, claim: String| Symptom::new(rule, Severity::Error, top, &field, claim);
+    if message.contains("PriorityClass") {
         let name = between(message, "with name ", " was found")
             .or_else(|| between(message, "priorityclass \"", "\""))
             .unwrap_or_default();
@@ -95,8 +106,7 @@ pub(super) fn symptom(cx: &Cx<'_>, controller: &Object, message: &str) -> Sympto
     } else {
         of_workload("create-refused", spec(""), "has pods that the API server does not let it make".to_owned())
             .remedy(Remedy::step("change what the message names").kubectl("describe", &controller.at, ""))
-    };
-    found.seen_on(&controller.at, "cannot make pods")
+    }
 }
 
 fn exceeded(cx: &Cx<'_>, quota: &Ref, top: &Ref, message: &str) -> Symptom {

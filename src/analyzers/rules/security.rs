@@ -24,6 +24,7 @@ fn say(object: &Object, rule: &'static str, severity: Severity, field: &str, cla
     Symptom::new(rule, severity, &object.at, field, claim).remedy(Remedy::step(remedy))
 }
 
+#[allow(clippy::too_many_lines, reason = "a list of powers, read as a table")]
 fn template_powers(object: &Object, spec: &Value, out: &mut Vec<Symptom>) {
     for list in ["initContainers", "containers"] {
         for container in items(&spec[list]) {

@@ -145,6 +145,7 @@ fn unseen(cx: &Cx<'_>, pod: &Object, since: Option<i64>) -> Option<Symptom> {
     )
 }
 
+#[allow(clippy::too_many_lines, reason = "one arm a reason, read as a table")]
 fn reason(cx: &Cx<'_>, pod: &Object, why: Why, clause: &str, message: &str) -> Symptom {
     let top = cx.objects.top(pod);
     let spec =
@@ -329,7 +330,7 @@ fn node_selector(
         )
         .remedy(remedy);
     }
-    let rules: Vec<String> = items(terms).iter().map(|term| selector::shown_full(term)).collect();
+    let rules: Vec<String> = items(terms).iter().map(selector::shown_full).collect();
     root(
         "node-affinity-unmet",
         field.replace("nodeSelector", "affinity.nodeAffinity"),

@@ -225,7 +225,7 @@ fn any_shape_is_survived() {
 
 fn bend(value: &mut Value, with: &Value, seed: &mut usize, depth: usize) {
     *seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-    if depth > 0 && (*seed >> 33) % 7 == 0 {
+    if depth > 0 && (*seed >> 33).is_multiple_of(7) {
         *value = with.clone();
         return;
     }
