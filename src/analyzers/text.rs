@@ -31,7 +31,8 @@ pub fn render(report: &Report) -> String {
 
 fn headline(report: &Report, out: &mut String) {
     let count = report.findings.len();
-    let of = format!("{} objects in {} namespaces", report.objects, report.namespaces);
+    let spaces = if report.namespaces == 1 { "namespace" } else { "namespaces" };
+    let of = format!("{} objects in {} {spaces}", report.objects, report.namespaces);
     let as_of = report.at_ms.map(|at| format!(", as of {}", shown(at))).unwrap_or_default();
     let line = match report.verdict {
         Verdict::Unknown if report.objects == 0 => {
