@@ -1,6 +1,7 @@
 //! The command line of the binary: commands of its own (up, doctor, config, audit) and the surface's
 //! verbs. The one place that prints a fault and turns it into an exit code.
 
+mod diagnose;
 mod flight;
 mod mine;
 mod state;
@@ -62,6 +63,7 @@ fn command() -> Command {
                     ),
                 ),
         )
+        .subcommand(diagnose::command())
         .subcommand(state::command())
         .subcommand(
             Command::new("audit")
@@ -170,6 +172,7 @@ async fn dispatch(matches: &ArgMatches) -> Result<u8, Fault> {
             say(&format!("{} is valid", file.display()));
             Ok(0)
         }
+        ("diagnose", _) => diagnose::run(sub),
         ("state", Some((verb, state))) => state::run(verb, state).await,
         ("audit", Some((verb, audit))) => audit_command(verb, audit).await,
         ("record", _) => flight::record(sub).await,
