@@ -1,9 +1,9 @@
 //! The verbs. Each translates flags into one or two requests and the answer into lines.
 
 mod act;
+mod ingest;
 mod schedule;
 mod score;
-mod ingest;
 mod talk;
 
 use clap::ArgMatches;

@@ -25,11 +25,11 @@ pub(super) async fn run(client: &Client, matches: &ArgMatches) -> Result<u8, Fau
     let shows = std::io::stderr().is_terminal();
     let mut kept = 0;
     for file in files {
-        let unread = |error: std::io::Error| {
+        let unread = |error: std::io::Error, kept: u64| {
             Fault::invalid(format!("{file} cannot be read")).detail(error.to_string()).hint(sofar(kept))
         };
-        let mut pieces = Pieces::open(&file).map_err(unread)?;
-        while let Some(piece) = pieces.next_piece().map_err(unread)? {
+        let mut pieces = Pieces::open(&file).map_err(|error| unread(error, kept))?;
+        while let Some(piece) = pieces.next_piece().map_err(|error| unread(error, kept))? {
             let answer = client.post_text(&path, piece).await.map_err(|fault| {
                 let hint = format!("{} {}", fault.hint, sofar(kept));
                 fault.hint(hint.trim().to_owned())
