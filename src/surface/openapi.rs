@@ -3,7 +3,7 @@
 use opsward_domain::action::{ActionKind, Field, FieldKind};
 use serde_json::{Map, Value, json};
 
-/// Method, path, summary. A test compares this table with the router.
+/// Method, path, summary. A test compares this table with the router's source.
 pub const ROUTES: &[(&str, &str, &str)] = &[
     ("post", "/api/v1/login", "Trade a one-time link for a session token"),
     ("get", "/api/v1/me", "The caller"),
@@ -122,4 +122,30 @@ fn field_schema(field: &Field) -> Value {
     };
     schema["description"] = json!(field.about);
     schema
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_table_is_the_router() {
+        let source = include_str!("http.rs");
+        let (api, rest) = source.split_once(".nest(\"/api/v1\"").unwrap();
+        let mut routed = std::collections::BTreeSet::new();
+        for (prefix, part) in [("/api/v1", api), ("", rest)] {
+            for route in part.split(".route(\"").skip(1) {
+                let (path, handlers) = route.split_once("\",").unwrap();
+                let handlers = handlers.lines().next().unwrap();
+                for method in ["get", "post", "put", "patch", "delete"] {
+                    if handlers.contains(&format!(" {method}(")) || handlers.contains(&format!(".{method}(")) {
+                        routed.insert((method, format!("{prefix}{path}")));
+                    }
+                }
+            }
+        }
+        assert!(routed.remove(&("get", "/openapi.json".to_owned())));
+        let told = ROUTES.iter().map(|(method, path, _)| (*method, (*path).to_owned())).collect();
+        assert_eq!(routed, told);
+    }
 }
