@@ -21,6 +21,11 @@ pub(crate) fn nearest<'a>(wanted: &str, candidates: impl Iterator<Item = &'a str
         .map(|(_, candidate)| candidate)
 }
 
+/// [`nearest`] as the end of a sentence about a name that does not exist; empty when nothing is near.
+pub(crate) fn hint<'a>(wanted: &str, candidates: impl Iterator<Item = &'a str>) -> String {
+    nearest(wanted, candidates).map(|near| format!("; there is {near:?}")).unwrap_or_default()
+}
+
 fn extends(long: &str, short: &str) -> bool {
     long.strip_prefix(short).or_else(|| long.strip_suffix(short)).is_some_and(|rest| {
         rest.starts_with(['-', '_', '.']) || rest.ends_with(['-', '_', '.']) || rest.chars().all(|c| c.is_ascii_digit())

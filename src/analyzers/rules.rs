@@ -21,9 +21,11 @@ mod webhook;
 mod workload;
 
 use opsward_domain::time::AtMs;
+use serde_json::Value;
 
 use crate::object::{Object, Ref};
 use crate::objects::Objects;
+use crate::selector;
 use crate::symptom::Symptom;
 
 /// What is younger than this is still settling.
@@ -60,6 +62,19 @@ impl Cx<'_> {
     /// True if the object is new enough to be still settling.
     pub(crate) fn is_fresh(&self, object: &Object) -> bool {
         !self.older(object.created_ms(), SETTLE_MS)
+    }
+
+    /// True if a selector with conditions matches no pod, and none that a workload here would make, and that is
+    /// known.
+    pub(crate) fn selects_nothing(&self, namespace: &str, wanted: &Value) -> bool {
+        let mut workloads = self.objects.workloads(namespace).peekable();
+        let known = self.objects.knows("Pod", namespace) || workloads.peek().is_some();
+        !selector::is_empty(wanted)
+            && known
+            && self.objects.pods_selected(namespace, wanted).is_empty()
+            && !workloads.any(|workload| {
+                workload.template().is_some_and(|template| selector::matches(wanted, &template["metadata"]["labels"]))
+            })
     }
 
     /// Pods of a workload as explanations, with their own managers.

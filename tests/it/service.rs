@@ -9,7 +9,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use crate::support::binary;
+use crate::support::{binary, end_processes_of};
 
 /// A running service with a data folder of its own; gone with its workloads when dropped.
 pub(crate) struct Service {
@@ -101,35 +101,13 @@ impl Service {
         kill_process(pid, Signal::TERM).unwrap();
         assert!(self.child.wait().unwrap().success(), "it did not end in order");
     }
-
-    /// The service's shims, which outlive it by design: known by the data folder among their arguments.
-    fn shims(&self) -> Vec<Pid> {
-        let folder = self.data.path().as_os_str().as_encoded_bytes();
-        let entries = std::fs::read_dir("/proc").into_iter().flatten().flatten();
-        entries
-            .filter_map(|entry| {
-                let pid = Pid::from_raw(entry.file_name().to_str()?.parse().ok()?)?;
-                let line = std::fs::read(entry.path().join("cmdline")).ok()?;
-                line.windows(folder.len()).any(|part| part == folder).then_some(pid)
-            })
-            .collect()
-    }
 }
 
 impl Drop for Service {
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
-        // A shim that is told to end ends its replicas first.
-        for (signal, wait_ms) in [(Signal::TERM, 15_000), (Signal::KILL, 5_000)] {
-            for shim in self.shims() {
-                let _ = kill_process(shim, signal);
-            }
-            let until = Instant::now() + Duration::from_millis(wait_ms);
-            while !self.shims().is_empty() && Instant::now() < until {
-                std::thread::sleep(Duration::from_millis(20));
-            }
-        }
+        end_processes_of(self.data.path());
     }
 }
 

@@ -31,9 +31,7 @@ pub(super) fn run(cx: &Cx<'_>, out: &mut Vec<Symptom>) {
 }
 
 fn no_target(cx: &Cx<'_>, scaler: &Object, target: &Ref) -> Symptom {
-    let names: Vec<&str> = cx.objects.in_space(&target.kind, &target.namespace).map(Object::name).collect();
-    let hint =
-        near::nearest(&target.name, names.into_iter()).map(|near| format!("; there is {near:?}")).unwrap_or_default();
+    let hint = near::hint(&target.name, cx.objects.in_space(&target.kind, &target.namespace).map(Object::name));
     Symptom::new(
         "autoscaler-target-missing",
         Severity::Error,

@@ -17,15 +17,7 @@ pub(super) fn run(cx: &Cx<'_>, out: &mut Vec<Symptom>) {
 
 fn selects_nothing(cx: &Cx<'_>, budget: &Object) -> Option<Symptom> {
     let wanted = &budget["spec"]["selector"];
-    let space = budget.namespace();
-    let known = cx.objects.knows("Pod", space) || cx.objects.workloads(space).next().is_some();
-    if selector::is_empty(wanted) || !known || !cx.objects.pods_selected(space, wanted).is_empty() {
-        return None;
-    }
-    let would = cx.objects.workloads(space).any(|workload| {
-        workload.template().is_some_and(|template| selector::matches(wanted, &template["metadata"]["labels"]))
-    });
-    if would {
+    if !cx.selects_nothing(budget.namespace(), wanted) {
         return None;
     }
     let shown = selector::shown_full(wanted);

@@ -60,9 +60,7 @@ fn gateway_class(cx: &Cx<'_>, gateway: &Object) -> Option<Symptom> {
     let name = text(&gateway["spec"]["gatewayClassName"]);
     let class = Ref::new("GatewayClass", "", name);
     if cx.objects.is_absent(&class) {
-        let names: Vec<&str> = cx.objects.of_kind("GatewayClass").map(Object::name).collect();
-        let hint =
-            near::nearest(name, names.into_iter()).map(|near| format!("; there is {near:?}")).unwrap_or_default();
+        let hint = near::hint(name, cx.objects.of_kind("GatewayClass").map(Object::name));
         return Some(
             Symptom::new(
                 "gateway-class-missing",

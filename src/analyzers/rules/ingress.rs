@@ -126,10 +126,7 @@ fn served(cx: &Cx<'_>, ingress: &Object, field: &str, backend: &Backend<'_>) -> 
         if !cx.objects.is_absent(&at) {
             return None;
         }
-        let names: Vec<&str> = cx.objects.in_space("Service", ingress.namespace()).map(Object::name).collect();
-        let hint = near::nearest(backend.service, names.into_iter())
-            .map(|near| format!("; there is {near:?}"))
-            .unwrap_or_default();
+        let hint = near::hint(backend.service, cx.objects.in_space("Service", ingress.namespace()).map(Object::name));
         return Some(
             Symptom::new(
                 "ingress-backend-missing",

@@ -38,15 +38,7 @@ fn directions(policy: &Object) -> (bool, bool) {
 
 fn selects_nothing(cx: &Cx<'_>, policy: &Object) -> Option<Symptom> {
     let wanted = &policy["spec"]["podSelector"];
-    let space = policy.namespace();
-    let known = cx.objects.knows("Pod", space) || cx.objects.workloads(space).next().is_some();
-    if selector::is_empty(wanted) || !known || !cx.objects.pods_selected(space, wanted).is_empty() {
-        return None;
-    }
-    let would = cx.objects.workloads(space).any(|workload| {
-        workload.template().is_some_and(|template| selector::matches(wanted, &template["metadata"]["labels"]))
-    });
-    if would {
+    if !cx.selects_nothing(policy.namespace(), wanted) {
         return None;
     }
     let shown = selector::shown_full(wanted);

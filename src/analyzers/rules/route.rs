@@ -87,9 +87,7 @@ fn served(cx: &Cx<'_>, route: &Object, field: &str, backend: &serde_json::Value)
         if !cx.objects.is_absent(&at) {
             return None;
         }
-        let names: Vec<&str> = cx.objects.in_space("Service", &at.namespace).map(Object::name).collect();
-        let hint =
-            near::nearest(&at.name, names.into_iter()).map(|near| format!("; there is {near:?}")).unwrap_or_default();
+        let hint = near::hint(&at.name, cx.objects.in_space("Service", &at.namespace).map(Object::name));
         return Some(
             Symptom::new(
                 "route-backend-missing",

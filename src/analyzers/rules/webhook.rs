@@ -59,9 +59,7 @@ fn backend(
         if !cx.objects.is_absent(at) {
             return None;
         }
-        let names: Vec<&str> = cx.objects.in_space("Service", &at.namespace).map(Object::name).collect();
-        let hint =
-            near::nearest(&at.name, names.into_iter()).map(|near| format!("; there is {near:?}")).unwrap_or_default();
+        let hint = near::hint(&at.name, cx.objects.in_space("Service", &at.namespace).map(Object::name));
         return Some(
             Symptom::new(
                 "webhook-service-missing",

@@ -194,8 +194,7 @@ fn governing_service(cx: &Cx<'_>, set: &Object) -> Option<Symptom> {
     if !cx.objects.is_absent(&service) {
         return None;
     }
-    let names: Vec<&str> = cx.objects.in_space("Service", set.namespace()).map(Object::name).collect();
-    let hint = near::nearest(name, names.into_iter()).map(|near| format!("; there is {near:?}")).unwrap_or_default();
+    let hint = near::hint(name, cx.objects.in_space("Service", set.namespace()).map(Object::name));
     Some(
         Symptom::new(
             "governing-service-missing",

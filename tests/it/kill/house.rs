@@ -7,11 +7,11 @@ use std::time::{Duration, Instant};
 
 use opsward_domain::fault::Fault;
 use opsward_surface::cli::Client;
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::Signal;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use crate::support::binary;
+use crate::support::{binary, end_processes_of};
 
 /// Longest wait for anything here.
 const WITHIN: Duration = Duration::from_secs(60);
@@ -182,19 +182,6 @@ impl House {
         }
         open
     }
-
-    /// Processes that have this folder among their arguments or as their working folder.
-    pub(super) fn processes(&self) -> Vec<Pid> {
-        let folder = self.data.path().as_os_str().as_encoded_bytes();
-        let entries = std::fs::read_dir("/proc").into_iter().flatten().flatten();
-        entries
-            .filter_map(|entry| {
-                let pid = Pid::from_raw(entry.file_name().to_str()?.parse().ok()?)?;
-                let line = std::fs::read(entry.path().join("cmdline")).ok()?;
-                line.windows(folder.len()).any(|part| part == folder).then_some(pid)
-            })
-            .collect()
-    }
 }
 
 impl Drop for House {
@@ -203,15 +190,6 @@ impl Drop for House {
             let _ = child.kill();
             let _ = child.wait();
         }
-        // A shim that is told to end ends its replicas first.
-        for (signal, wait) in [(Signal::TERM, 15), (Signal::KILL, 5)] {
-            for process in self.processes() {
-                let _ = kill_process(process, signal);
-            }
-            let until = Instant::now() + Duration::from_secs(wait);
-            while !self.processes().is_empty() && Instant::now() < until {
-                std::thread::sleep(Duration::from_millis(20));
-            }
-        }
+        end_processes_of(self.data.path());
     }
 }

@@ -243,10 +243,7 @@ fn claim(cx: &Cx<'_>, pod: &Object, top: &Ref, message: &str, says: &str) -> Sym
     let quoted = message.split("persistentvolumeclaim \"").nth(1).and_then(|rest| rest.split('"').next());
     if let Some(name) = quoted.filter(|_| message.contains("not found")) {
         let root = Ref::new("PersistentVolumeClaim", pod.namespace(), name);
-        let names: Vec<&str> =
-            cx.objects.in_space("PersistentVolumeClaim", pod.namespace()).map(Object::name).collect();
-        let hint =
-            near::nearest(name, names.into_iter()).map(|near| format!("; there is {near:?}")).unwrap_or_default();
+        let hint = near::hint(name, cx.objects.in_space("PersistentVolumeClaim", pod.namespace()).map(Object::name));
         return Symptom::new("claim-missing", Severity::Error, &root, "metadata.name", format!("does not exist{hint}"))
             .seen_on(&pod.at, says.to_owned())
             .remedy(Remedy::step("create the claim, or correct claimName in the pod template"));

@@ -144,9 +144,7 @@ pub(crate) fn symptom(
                 )
         }
         None => {
-            let names: Vec<&str> = objects.in_space(kind, namespace).map(|object| object.name()).collect();
-            let hint =
-                near::nearest(name, names.into_iter()).map(|near| format!("; there is {near:?}")).unwrap_or_default();
+            let hint = near::hint(name, objects.in_space(kind, namespace).map(|object| object.name()));
             Symptom::new("config-missing", severity, &root, "metadata.name", format!("does not exist{hint}")).remedy(
                 Remedy::step(format!(
                     "create the {kind}, or correct the reference to it; then the kubelet tries again by itself"
