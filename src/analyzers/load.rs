@@ -76,6 +76,12 @@ fn shape(path: &Path) -> (Shape, bool) {
     (shape, packed)
 }
 
+/// The documents of a YAML text, and what is said of those that are broken.
+pub fn values(text: &str) -> (Vec<serde_json::Value>, Vec<String>) {
+    let read = documents::yaml(text);
+    (read.values, read.broken)
+}
+
 /// Reads a folder, or a single file.
 pub fn folder(root: &Path, limits: &Limits) -> Result<Collection, LoadError> {
     let unreadable = |error: &std::io::Error| LoadError::Unreadable(root.to_owned(), error.kind().to_string());

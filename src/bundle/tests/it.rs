@@ -1,0 +1,1 @@
+//! Whole bundles, from files to a case.
