@@ -219,7 +219,8 @@ impl Gather {
         };
         let id = self.component(&pod)?;
         let known = self.case.components[id.0 as usize].service.is_some();
-        let owner = service.filter(|service| *service != pod).or_else(|| names::workload_of_pod(&pod).map(str::to_owned));
+        let owner =
+            service.filter(|service| *service != pod).or_else(|| names::workload_of_pod(&pod).map(str::to_owned));
         if let (false, Some(owner)) = (known, owner) {
             let owner = self.component(&owner);
             self.belong(id, owner);
@@ -388,6 +389,9 @@ impl Gather {
         self.case.calls = self.calls.iter().copied().collect();
         let alerts = std::mem::take(&mut self.alerts);
         let firing = alerts.iter().position(|(_, firing)| *firing);
-        self.case.alert = firing.or(if alerts.is_empty() { None } else { Some(0) }).and_then(|place| alerts.into_iter().nth(place)).map(|(alert, _)| alert);
+        self.case.alert = firing
+            .or(if alerts.is_empty() { None } else { Some(0) })
+            .and_then(|place| alerts.into_iter().nth(place))
+            .map(|(alert, _)| alert);
     }
 }

@@ -54,6 +54,9 @@ fn walk(gather: &mut Gather, value: &Value, place: Place<'_>, kind: Option<Kind>
             {
                 return 0;
             }
+            if none_listed(gather, object) {
+                return 0;
+            }
             let inner = object.iter().filter(|(_, inner)| matches!(inner, Value::Array(_) | Value::Object(_)));
             let mut some = false;
             let mut unknown = 0;
@@ -83,15 +86,23 @@ fn envelope(gather: &mut Gather, value: &Value, place: Place<'_>) -> bool {
         telemetry(gather, groups, &["scopeMetrics", "scope_metrics"], &["metrics"], place);
         return true;
     }
-    if let Some(alerts) = list(&["alerts"]).filter(|_| object.contains_key("commonLabels") || object.contains_key("receiver")) {
+    if let Some(alerts) =
+        list(&["alerts"]).filter(|_| object.contains_key("commonLabels") || object.contains_key("receiver"))
+    {
         webhook(gather, object, alerts);
         return true;
     }
-    if let (Some(spans), Some(processes)) = (list(&["spans"]), object.get("processes").filter(|value| value.is_object())) {
+    if let (Some(spans), Some(processes)) =
+        (list(&["spans"]), object.get("processes").filter(|value| value.is_object()))
+    {
         jaeger(gather, spans, processes, place);
         return true;
     }
-    if let Some(series) = list(&["result"]).filter(|series| series.first().is_none_or(|one| one["metric"].is_object() && (one["values"].is_array() || one["value"].is_array()))) {
+    if let Some(series) = list(&["result"]).filter(|series| {
+        series
+            .first()
+            .is_none_or(|one| one["metric"].is_object() && (one["values"].is_array() || one["value"].is_array()))
+    }) {
         prometheus(gather, series, place);
         return true;
     }
@@ -124,6 +135,23 @@ fn webhook(gather: &mut Gather, object: &Map<String, Value>, alerts: &[Value]) {
         }
         take::alert::take(gather, &Record::of_json(&merged));
     }
+}
+
+/// An object that only says that there are none: `{"events": []}`.
+fn none_listed(gather: &mut Gather, object: &Map<String, Value>) -> bool {
+    let empty = |value: &Value| value.as_array().is_some_and(Vec::is_empty);
+    if object.is_empty() || !object.values().all(empty) {
+        return false;
+    }
+    for name in object.keys().map(|name| role::plain(name)) {
+        for (word, kind) in [("events", "Event"), ("pods", "Pod"), ("nodes", "Node"), ("deployments", "Deployment")] {
+            if name.ends_with(word) {
+                gather.collection.note_listed(kind, None);
+            }
+        }
+    }
+    gather.count("empty lists", object.len());
+    true
 }
 
 /// A map of names to lists of names, such as a graph is often written: `{"web": ["cart", "db"]}`.
@@ -161,7 +189,8 @@ fn telemetry(gather: &mut Gather, groups: &[Value], scopes: &[&str], lists: &[&s
         let mut resource = Map::new();
         attributes(&group["resource"]["attributes"], &mut resource);
         let scoped = scopes.iter().find_map(|name| group[*name].as_array()).into_iter().flatten();
-        let records = scoped.flat_map(|scope| lists.iter().find_map(|name| scope[*name].as_array()).into_iter().flatten());
+        let records =
+            scoped.flat_map(|scope| lists.iter().find_map(|name| scope[*name].as_array()).into_iter().flatten());
         for (number, record) in records.enumerate() {
             let place = Place { line: u32::try_from(number).unwrap_or(u32::MAX), ..place };
             if lists[0] == "metrics" {
@@ -190,7 +219,8 @@ fn signal(gather: &mut Gather, record: &Value, resource: &Map<String, Value>, pl
             merged.insert("statusMessage".to_owned(), message.clone());
         }
     }
-    let thrown = events.as_ref().and_then(Value::as_array).into_iter().flatten().find(|event| event["name"] == "exception");
+    let thrown =
+        events.as_ref().and_then(Value::as_array).into_iter().flatten().find(|event| event["name"] == "exception");
     if let Some(thrown) = thrown {
         attributes(&thrown["attributes"], &mut merged);
     }
@@ -233,7 +263,9 @@ fn jaeger(gather: &mut Gather, spans: &[Value], processes: &Value, place: Place<
             merged.insert("parentSpanId".to_owned(), parent["spanID"].clone());
         }
         for tag in span["tags"].as_array().into_iter().flatten() {
-            if let (Some("error" | "http.status_code" | "otel.status_code"), false) = (tag["key"].as_str(), tag["value"].is_null()) {
+            if let (Some("error" | "http.status_code" | "otel.status_code"), false) =
+                (tag["key"].as_str(), tag["value"].is_null())
+            {
                 merged.insert(tag["key"].as_str().unwrap_or_default().to_owned(), tag["value"].clone());
             }
         }
@@ -251,15 +283,33 @@ fn jaeger(gather: &mut Gather, spans: &[Value], processes: &Value, place: Place<
 fn prometheus(gather: &mut Gather, series: &[Value], place: Place<'_>) {
     for one in series {
         let record = Record::of_json(&one["metric"]);
-        let Some(component) = take::whose_or_else(gather, &record, place).or_else(|| gather.whose(Named { service: place.service, ..Named::default() })) else {
+        let Some(component) = take::whose_or_else(gather, &record, place)
+            .or_else(|| gather.whose(Named { service: place.service, ..Named::default() }))
+        else {
             gather.problem(0, "a series whose labels name no pod, service, job or instance");
             continue;
         };
         let name = one["metric"]["__name__"].as_str().unwrap_or(place.list);
         let told = |field: &&crate::record::Field<'_>| {
-            !matches!(field.role, Some(Role::Service | Role::Pod | Role::Workload | Role::Namespace | Role::Node | Role::Job | Role::Container)) && field.name != "__name__"
+            !matches!(
+                field.role,
+                Some(
+                    Role::Service
+                        | Role::Pod
+                        | Role::Workload
+                        | Role::Namespace
+                        | Role::Node
+                        | Role::Job
+                        | Role::Container
+                )
+            ) && field.name != "__name__"
         };
-        let labels: Vec<String> = record.fields.iter().filter(told).filter_map(|field| Some(format!("{}={}", field.name, field.cell.text()?))).collect();
+        let labels: Vec<String> = record
+            .fields
+            .iter()
+            .filter(told)
+            .filter_map(|field| Some(format!("{}={}", field.name, field.cell.text()?)))
+            .collect();
         let Some(place) = gather.series(component, name, &labels.join(",")) else { continue };
         let single = one["value"].as_array().map(|_| &one["value"]);
         for point in one["values"].as_array().into_iter().flatten().chain(single) {

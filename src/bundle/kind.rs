@@ -159,7 +159,12 @@ fn change(record: &Record<'_>, place: &str, timed: bool) -> Option<Kind> {
         }
     }
     let released = has(Role::Sha) || has(Role::Version);
-    if released && whose && !has(Role::Level) && !has(Role::Metric) && (!has(Role::Message) || named(&["deploy", "release", "rollout"])) {
+    if released
+        && whose
+        && !has(Role::Level)
+        && !has(Role::Metric)
+        && (!has(Role::Message) || named(&["deploy", "release", "rollout"]))
+    {
         return Some(Kind::Deploy);
     }
     if named(&["scal"]) && whose && moved {
@@ -210,7 +215,11 @@ mod tests {
         let t = "2026-06-18T15:06:00Z";
         for (value, place, expected) in [
             (json!({"timestamp": t, "service": "a", "msg": "x", "trace_id": "1"}), "x", Some(Kind::Log)),
-            (json!({"TimeUnixNano": "1", "PodName": "a", "TraceID": "t", "SpanID": "s", "Log": "x", "Timestamp": t}), "x", Some(Kind::Log)),
+            (
+                json!({"TimeUnixNano": "1", "PodName": "a", "TraceID": "t", "SpanID": "s", "Log": "x", "Timestamp": t}),
+                "x",
+                Some(Kind::Log),
+            ),
             (json!({"trace_id": "t", "span_id": "s", "start": t, "duration_ms": 4}), "x", Some(Kind::Span)),
             (json!({"traceId": "t", "id": "s", "timestamp": 1, "duration": 4, "name": "get"}), "x", Some(Kind::Span)),
             (json!({"sha": "1", "author": "b", "timestamp": t, "message": "fix"}), "x", Some(Kind::Commit)),
@@ -227,8 +236,16 @@ mod tests {
             (json!({"pod_name": "a-1", "logs": "x\ny"}), "x", Some(Kind::Container)),
             (json!({"timestamp": t, "metric": "cpu", "value": 1, "service": "a"}), "x", Some(Kind::Metric)),
             (json!({"caller": "a", "callee": "b"}), "x", Some(Kind::Call)),
-            (json!({"service": "a", "metric": "m", "threshold": 1, "severity": "critical", "fired_at": t}), "x", Some(Kind::Alert)),
-            (json!({"name": "m", "query": "avg(x) > 1", "overall_state": "OK", "message": "m"}), "x", Some(Kind::Monitor)),
+            (
+                json!({"service": "a", "metric": "m", "threshold": 1, "severity": "critical", "fired_at": t}),
+                "x",
+                Some(Kind::Alert),
+            ),
+            (
+                json!({"name": "m", "query": "avg(x) > 1", "overall_state": "OK", "message": "m"}),
+                "x",
+                Some(Kind::Monitor),
+            ),
             (json!({"answer": "a", "because": "b"}), "x", None),
             (json!({}), "logs", None),
         ] {

@@ -47,18 +47,26 @@ pub(crate) fn object(gather: &mut Gather, value: &Value, place: Place<'_>) {
 
 fn pod_component(gather: &mut Gather, pod: &Value) -> Option<ComponentId> {
     let labels = &pod["metadata"]["labels"];
-    let label = ["app.kubernetes.io/name", "app", "k8s-app", "app.kubernetes.io/component"].iter().find_map(|name| labels[*name].as_str());
-    let owner = pod["metadata"]["ownerReferences"].as_array().into_iter().flatten().find(|owner| owner["controller"] == true);
+    let label = ["app.kubernetes.io/name", "app", "k8s-app", "app.kubernetes.io/component"]
+        .iter()
+        .find_map(|name| labels[*name].as_str());
+    let owner =
+        pod["metadata"]["ownerReferences"].as_array().into_iter().flatten().find(|owner| owner["controller"] == true);
     let owner = owner.and_then(|owner| {
         let name = owner["name"].as_str()?;
         if owner["kind"] == "ReplicaSet" { name.rsplit_once('-').map(|(workload, _)| workload) } else { Some(name) }
     });
-    gather.whose(Named { service: owner.or(label), pod: pod["metadata"]["name"].as_str(), node: pod["spec"]["nodeName"].as_str() })
+    gather.whose(Named {
+        service: owner.or(label),
+        pod: pod["metadata"]["name"].as_str(),
+        node: pod["spec"]["nodeName"].as_str(),
+    })
 }
 
 /// Takes a line that a tool printed about a pod, a workload or a node.
 pub(crate) fn summary(gather: &mut Gather, record: &Record<'_>, kind: Kind) -> bool {
-    let name = record.text(Role::Name).or_else(|| if kind == Kind::Workload { record.text(Role::Workload) } else { None });
+    let name =
+        record.text(Role::Name).or_else(|| if kind == Kind::Workload { record.text(Role::Workload) } else { None });
     let Some(name) = name.map(|name| name.into_owned()) else { return false };
     let space = record.text(Role::Namespace).unwrap_or_default().into_owned();
     let made = match kind {
@@ -69,7 +77,11 @@ pub(crate) fn summary(gather: &mut Gather, record: &Record<'_>, kind: Kind) -> b
     let node = record.text(Role::Node).map(|node| node.into_owned());
     match kind {
         Kind::Pod => {
-            gather.whose(Named { service: record.text(Role::Service).as_deref(), pod: Some(&name), node: node.as_deref() });
+            gather.whose(Named {
+                service: record.text(Role::Service).as_deref(),
+                pod: Some(&name),
+                node: node.as_deref(),
+            });
             gather.mentioned.insert(("Pod".to_owned(), space, name));
         }
         Kind::Workload => {
@@ -99,7 +111,9 @@ fn meta(record: &Record<'_>, name: &str, space: &str) -> Map<String, Value> {
     meta.insert("namespace".to_owned(), json!(space));
     // Whoever printed it saw it on a server.
     meta.insert("uid".to_owned(), json!(format!("{space}/{name}")));
-    if let Some(made) = any(record, &["creationtimestamp", "createdat", "starttime", "age"]).filter(|value| value.is_string()) {
+    if let Some(made) =
+        any(record, &["creationtimestamp", "createdat", "starttime", "age"]).filter(|value| value.is_string())
+    {
         meta.insert("creationTimestamp".to_owned(), made.clone());
     }
     if let Some(gone) = any(record, &["deletiontimestamp", "deletedat"]).filter(|value| value.is_string()) {
@@ -114,11 +128,15 @@ fn meta(record: &Record<'_>, name: &str, space: &str) -> Map<String, Value> {
 fn pod(record: &Record<'_>, name: &str, space: &str) -> Value {
     let mut meta = meta(record, name, space);
     if let Some((set, _)) = name.rsplit_once('-').filter(|_| crate::names::workload_of_pod(name).is_some()) {
-        meta.insert("ownerReferences".to_owned(), json!([{"apiVersion": "apps/v1", "kind": "ReplicaSet", "name": set, "controller": true}]));
+        meta.insert(
+            "ownerReferences".to_owned(),
+            json!([{"apiVersion": "apps/v1", "kind": "ReplicaSet", "name": set, "controller": true}]),
+        );
     }
     let list = record.json(Role::Containers).and_then(Value::as_array).cloned().unwrap_or_default();
     let statuses: Vec<Value> = list.iter().map(container).collect();
-    let specs: Vec<Value> = list.iter().map(|one| json!({"name": one["name"], "resources": one["resources"]})).collect();
+    let specs: Vec<Value> =
+        list.iter().map(|one| json!({"name": one["name"], "resources": one["resources"]})).collect();
     json!({
         "apiVersion": "v1", "kind": "Pod", "metadata": meta,
         "spec": {"nodeName": record.text(Role::Node).unwrap_or_default(), "containers": specs},
@@ -139,10 +157,13 @@ fn either<'a>(value: &'a Value, names: &[&str]) -> &'a Value {
 
 fn container(summary: &Value) -> Value {
     let state = &summary["state"];
-    let text = |names: &[&str]| either(state, names).as_str().or_else(|| either(summary, names).as_str()).unwrap_or_default().to_owned();
-    let code = [either(state, &["exit_code", "exitCode"]), either(summary, &["exit_code", "exitCode", "last_exit_code"])]
-        .into_iter()
-        .find_map(Value::as_i64);
+    let text = |names: &[&str]| {
+        either(state, names).as_str().or_else(|| either(summary, names).as_str()).unwrap_or_default().to_owned()
+    };
+    let code =
+        [either(state, &["exit_code", "exitCode"]), either(summary, &["exit_code", "exitCode", "last_exit_code"])]
+            .into_iter()
+            .find_map(Value::as_i64);
     let word = state.as_str().unwrap_or_default().to_ascii_lowercase();
     let is = |name: &str| word == name || state[name] == true || state[name].is_object();
     let inner = |name: &str| if state[name].is_object() { state[name].clone() } else { json!({}) };
@@ -213,7 +234,8 @@ fn workload(record: &Record<'_>, name: &str, space: &str) -> Value {
 }
 
 fn node(record: &Record<'_>, name: &str) -> Value {
-    let mut conditions: Vec<Value> = any(record, &["conditions"]).and_then(Value::as_array).cloned().unwrap_or_default();
+    let mut conditions: Vec<Value> =
+        any(record, &["conditions"]).and_then(Value::as_array).cloned().unwrap_or_default();
     for (kind, field) in [
         ("Ready", "ready"),
         ("MemoryPressure", "memorypressure"),

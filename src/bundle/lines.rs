@@ -138,7 +138,8 @@ fn pairs(text: &str) -> Vec<(String, String)> {
 fn plain(text: &str, assume: Assume) -> Inner {
     let message = Format::Auto.message(text);
     let header = text.len().saturating_sub(message.len());
-    let lead = text.get(..header.max(1)).filter(|lead| text.ends_with(message.as_ref()) && lead.len() > 1).unwrap_or_default();
+    let lead =
+        text.get(..header.max(1)).filter(|lead| text.ends_with(message.as_ref()) && lead.len() > 1).unwrap_or_default();
     let level = lead
         .split(|c: char| c.is_whitespace() || matches!(c, '[' | ']' | '|' | '(' | ')'))
         .filter(|word| word.len() > 1 || word.bytes().all(|b| b.is_ascii_uppercase()))
@@ -179,7 +180,8 @@ fn first_time(text: &str, assume: Assume) -> Option<TimeMs> {
 
 /// Reads the lines of a log into the case. Its end goes to whoever reads ends of logs.
 pub(crate) fn read(gather: &mut Gather, bytes: &[u8], whose: &Whose) {
-    let mut reader = Reader { gather, whose, timeless: 0, first_timeless: 0, placed: 0, tail: std::collections::VecDeque::new() };
+    let mut reader =
+        Reader { gather, whose, timeless: 0, first_timeless: 0, placed: 0, tail: std::collections::VecDeque::new() };
     for (number, raw) in bytes.split(|b| *b == b'\n').enumerate() {
         let number = u32::try_from(number + 1).unwrap_or(u32::MAX);
         reader.one(raw, number);
@@ -251,7 +253,8 @@ impl Reader<'_> {
     }
 
     fn component(&mut self, said: Option<&str>) -> Option<ComponentId> {
-        let named = Named { service: said.or(self.whose.service.as_deref()), pod: self.whose.pod.as_deref(), node: None };
+        let named =
+            Named { service: said.or(self.whose.service.as_deref()), pod: self.whose.pod.as_deref(), node: None };
         let found = self.gather.whose(named);
         if found.is_none() {
             self.timeless += 1;
@@ -262,7 +265,10 @@ impl Reader<'_> {
     fn finish(self) {
         if self.timeless > 0 {
             let line = self.first_timeless;
-            let what = format!("{} lines without a time or without a name: expected a time at the start of a line", self.timeless);
+            let what = format!(
+                "{} lines without a time or without a name: expected a time at the start of a line",
+                self.timeless
+            );
             self.gather.problem(line, what);
         }
         let tailed = self.whose.pod.is_some() && !self.tail.is_empty();
@@ -311,7 +317,8 @@ mod tests {
 
     #[test]
     fn nothing_in_a_line_can_hurt() {
-        for line in ["", "{", "{}", "=", "msg=", "msg=\"", "a=b msg=\"\\", "[", "🦀", "é 2026", "{\"msg\":{}}", "\u{0}"] {
+        for line in ["", "{", "{}", "=", "msg=", "msg=\"", "a=b msg=\"\\", "[", "🦀", "é 2026", "{\"msg\":{}}", "\u{0}"]
+        {
             let _ = said(line);
         }
         let _ = said(&"[".repeat(100_000));

@@ -24,7 +24,13 @@ pub struct Limits {
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { files_max: 100_000, depth_max: 16, file_bytes_max: 512 << 20, total_bytes_max: 4 << 30, growth_max: 1000 }
+        Self {
+            files_max: 100_000,
+            depth_max: 16,
+            file_bytes_max: 512 << 20,
+            total_bytes_max: 4 << 30,
+            growth_max: 1000,
+        }
     }
 }
 
@@ -88,7 +94,10 @@ fn walk(root: &Path, folder: &Path, depth: usize, limits: &Limits, entries: &mut
         return;
     }
     let paths: Vec<PathBuf> = match fs::read_dir(folder) {
-        Ok(list) => list.take(limits.files_max.saturating_add(1)).filter_map(|entry| entry.ok().map(|entry| entry.path())).collect(),
+        Ok(list) => list
+            .take(limits.files_max.saturating_add(1))
+            .filter_map(|entry| entry.ok().map(|entry| entry.path()))
+            .collect(),
         Err(error) => {
             gap(folder, error.kind().to_string());
             return;
@@ -98,10 +107,15 @@ fn walk(root: &Path, folder: &Path, depth: usize, limits: &Limits, entries: &mut
         let hidden = path.file_name().is_some_and(|name| name.to_string_lossy().starts_with('.'));
         match fs::symlink_metadata(&path) {
             Ok(_) if hidden => {}
-            Ok(facts) if facts.file_type().is_symlink() => gaps.push(Gap { what: shown(&path), reason: "a link; links are not followed".to_owned() }),
+            Ok(facts) if facts.file_type().is_symlink() => {
+                gaps.push(Gap { what: shown(&path), reason: "a link; links are not followed".to_owned() })
+            }
             Ok(facts) if facts.is_dir() => walk(root, &path, depth + 1, limits, entries, gaps),
             Ok(facts) if facts.is_file() && entries.len() >= limits.files_max => {
-                gaps.push(Gap { what: shown(&path), reason: format!("more than {} files: left out", limits.files_max) });
+                gaps.push(Gap {
+                    what: shown(&path),
+                    reason: format!("more than {} files: left out", limits.files_max),
+                });
                 return;
             }
             Ok(facts) if facts.is_file() => entries.push(Entry { name: shown(&path), held: Held::Path(path) }),
@@ -112,7 +126,12 @@ fn walk(root: &Path, folder: &Path, depth: usize, limits: &Limits, entries: &mut
 }
 
 /// Reads to the end within bounds; `packed` is how many bytes went in, where they were packed.
-pub(crate) fn bounded(reader: &mut dyn io::Read, packed: Option<u64>, limits: &Limits, left: u64) -> Result<Vec<u8>, String> {
+pub(crate) fn bounded(
+    reader: &mut dyn io::Read,
+    packed: Option<u64>,
+    limits: &Limits,
+    left: u64,
+) -> Result<Vec<u8>, String> {
     let growth = packed.map_or(u64::MAX, |packed| packed.saturating_mul(limits.growth_max).max(GROWTH_FREE_BYTES));
     let most = limits.file_bytes_max.min(left).min(growth);
     let mut bytes = Vec::new();
@@ -136,12 +155,16 @@ pub(crate) fn bytes(entry: Entry, limits: &Limits, left: u64) -> Result<(String,
         Held::Bytes(bytes) => (bytes.len() as u64, Box::new(io::Cursor::new(bytes))),
     };
     let (stem, packed, mut reader) = match name.rsplit_once('.') {
-        Some((stem, "gz")) => (stem.to_owned(), Some(length), Box::new(flate2::read::MultiGzDecoder::new(reader)) as Box<dyn io::Read>),
+        Some((stem, "gz")) => {
+            (stem.to_owned(), Some(length), Box::new(flate2::read::MultiGzDecoder::new(reader)) as Box<dyn io::Read>)
+        }
         Some((stem, "zst")) => (stem.to_owned(), Some(length), crate::unpack::zstd(reader)?),
         _ => {
             let bytes = bounded(&mut reader, None, limits, left)?;
             return Ok((name, bytes));
         }
     };
-    bounded(&mut reader, packed, limits, left).map(|bytes| (stem, bytes)).map_err(|reason| format!("cannot be unpacked: {reason}"))
+    bounded(&mut reader, packed, limits, left)
+        .map(|bytes| (stem, bytes))
+        .map_err(|reason| format!("cannot be unpacked: {reason}"))
 }

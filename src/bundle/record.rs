@@ -131,11 +131,11 @@ impl<'a> Record<'a> {
 
     /// A row of a table whose columns have these names and meanings.
     pub(crate) fn of_row(columns: &'a [(String, Option<Role>)], cells: &'a [String]) -> Self {
-        let fields = columns
-            .iter()
-            .zip(cells)
-            .filter(|(_, cell)| !cell.is_empty())
-            .map(|((name, role), cell)| Field { name, role: *role, cell: Cell::Text(cell) });
+        let fields = columns.iter().zip(cells).filter(|(_, cell)| !cell.is_empty()).map(|((name, role), cell)| Field {
+            name,
+            role: *role,
+            cell: Cell::Text(cell),
+        });
         Self { fields: fields.collect() }
     }
 

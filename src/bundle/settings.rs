@@ -150,7 +150,9 @@ mod tests {
 
     #[test]
     fn what_it_cannot_mean_is_told() {
-        let (_, wrong) = Settings::parse("timezone = \"Mars\"\n[[file]]\npath = \"a\"\nkind = \"poem\"\n[file.columns]\nwarp = \"x\"\n");
+        let (_, wrong) = Settings::parse(
+            "timezone = \"Mars\"\n[[file]]\npath = \"a\"\nkind = \"poem\"\n[file.columns]\nwarp = \"x\"\n",
+        );
         assert_eq!(wrong.len(), 3, "{wrong:?}");
         let (_, wrong) = Settings::parse("a = 1\nb = [");
         assert!(wrong[0].starts_with("line "), "{wrong:?}");

@@ -90,8 +90,12 @@ fn file(gather: &mut Gather, name: &str, bytes: &[u8], settings: &Settings) {
     if !gather.end() && gather.gaps.len() == first {
         let reason = match form {
             _ if bytes.is_empty() => "an empty file",
-            Form::Table => "a table of no known shape: expected logs, spans, metrics (long, or a time and columns), calls or changes",
-            Form::Document | Form::Yaml => "a document of no known shape: expected an alert, logs, metrics, spans, changes, events or Kubernetes objects",
+            Form::Table => {
+                "a table of no known shape: expected logs, spans, metrics (long, or a time and columns), calls or changes"
+            }
+            Form::Document | Form::Yaml => {
+                "a document of no known shape: expected an alert, logs, metrics, spans, changes, events or Kubernetes objects"
+            }
             Form::Lines => "text in which no line begins with a time",
             Form::Other => "not a form that is read (.json, .ndjson, .csv, .log, .yaml, also .gz and .zst)",
         };
@@ -117,7 +121,9 @@ fn form(name: &str, bytes: &[u8], rule: Option<&FileRule>) -> Form {
         "ndjson" | "jsonl" | "log" | "logs" | "out" | "err" => Form::Lines,
         "md" | "html" | "pdf" | "png" | "toml" if rule.is_none_or(|rule| rule.kind.is_none()) => Form::Other,
         _ if !text => Form::Other,
-        _ if rule.and_then(|rule| rule.kind).is_some_and(|kind| kind != Kind::Log) && !begin.starts_with(b"{") => Form::Table,
+        _ if rule.and_then(|rule| rule.kind).is_some_and(|kind| kind != Kind::Log) && !begin.starts_with(b"{") => {
+            Form::Table
+        }
         _ if begin.starts_with(b"{") || begin.starts_with(b"[") => Form::Document,
         _ => Form::Lines,
     }
@@ -136,7 +142,9 @@ fn document(gather: &mut Gather, name: &str, bytes: &[u8], rule: Option<&FileRul
         }
     }
     if let Some(error) = broken {
-        if bytes.split(|b| *b == b'\n').filter(|line| line.trim_ascii().starts_with(b"{")).count() > 1 && read.len() != 1 {
+        if bytes.split(|b| *b == b'\n').filter(|line| line.trim_ascii().starts_with(b"{")).count() > 1
+            && read.len() != 1
+        {
             lines::read(gather, bytes, &whose(name, rule));
             return;
         }
@@ -176,12 +184,9 @@ fn whose(name: &str, rule: Option<&FileRule>) -> Whose {
         return Whose { service, pod: text(pod), namespace: text(space), container: text(container) };
     }
     match parts.as_slice() {
-        [_, .., space, pod, _] if parts.len() >= 4 => Whose {
-            service,
-            pod: Some((*pod).to_owned()),
-            namespace: Some((*space).to_owned()),
-            container: Some(stem),
-        },
+        [_, .., space, pod, _] if parts.len() >= 4 => {
+            Whose { service, pod: Some((*pod).to_owned()), namespace: Some((*space).to_owned()), container: Some(stem) }
+        }
         _ => Whose { service: service.or(Some(stem)), ..Whose::default() },
     }
 }
@@ -190,8 +195,14 @@ fn whose(name: &str, rule: Option<&FileRule>) -> Whose {
 fn learn_year(gather: &mut Gather) {
     if gather.assume.year.is_none() {
         let case = &gather.case;
-        let known = case.logs.first().map(|line| line.at_ms).or_else(|| case.metrics.first()?.points.first().map(|point| point.0));
-        let known = known.or_else(|| gather.alerts.first().and_then(|(alert, _)| alert.fired_ms)).or_else(|| case.changes.first().map(|change| change.at_ms));
+        let known = case
+            .logs
+            .first()
+            .map(|line| line.at_ms)
+            .or_else(|| case.metrics.first()?.points.first().map(|point| point.0));
+        let known = known
+            .or_else(|| gather.alerts.first().and_then(|(alert, _)| alert.fired_ms))
+            .or_else(|| case.changes.first().map(|change| change.at_ms));
         gather.assume.year = known.map(crate::time::year_of);
     }
 }

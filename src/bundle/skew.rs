@@ -21,11 +21,21 @@ pub(crate) fn check(gather: &mut Gather) {
     let case = &gather.case;
     let mut extents: Vec<(&str, Extent)> = Vec::new();
     let mut add = |name, times: &mut dyn Iterator<Item = TimeMs>| {
-        let found = times.fold(None, |extent: Option<Extent>, at| Some(extent.map_or((at, at), |(low, high)| (low.min(at), high.max(at)))));
+        let found = times.fold(None, |extent: Option<Extent>, at| {
+            Some(extent.map_or((at, at), |(low, high)| (low.min(at), high.max(at))))
+        });
         extents.extend(found.map(|extent| (name, extent)));
     };
     add("logs", &mut case.logs.iter().map(|line| line.at_ms));
-    add("metrics", &mut case.metrics.iter().flat_map(|series| [series.points.first(), series.points.last()]).flatten().map(|point| point.0));
+    add(
+        "metrics",
+        &mut case
+            .metrics
+            .iter()
+            .flat_map(|series| [series.points.first(), series.points.last()])
+            .flatten()
+            .map(|point| point.0),
+    );
     add("spans", &mut case.spans.iter().map(|span| span.start_ms));
     add("alert", &mut case.alert.iter().filter_map(|alert| alert.fired_ms));
     let told: Vec<String> = extents.iter().filter_map(|(name, extent)| apart(name, *extent, &extents)).collect();
@@ -40,14 +50,27 @@ fn apart(name: &str, (low, high): Extent, all: &[(&str, Extent)]) -> Option<Stri
         return None;
     }
     let others: Vec<Extent> = all.iter().filter(|(other, _)| *other != name).map(|(_, extent)| *extent).collect();
-    let (others_low, others_high) = (others.iter().map(|extent| extent.0).min()?, others.iter().map(|extent| extent.1).max()?);
-    let gap = if low > others_high { low - others_high } else if others_low > high { others_low - high } else { 0 };
+    let (others_low, others_high) =
+        (others.iter().map(|extent| extent.0).min()?, others.iter().map(|extent| extent.1).max()?);
+    let gap = if low > others_high {
+        low - others_high
+    } else if others_low > high {
+        others_low - high
+    } else {
+        0
+    };
     if gap < APART_MS {
         return None;
     }
     let shift = (1..=FARTHEST_MS / STEP_MS).map(|step| step * STEP_MS).flat_map(|shift| [shift, -shift]);
     let fits = shift.into_iter().find(|shift| low - shift <= others_high && high - shift >= others_low);
-    let span = format!("{name} lie from {} to {}, everything else from {} to {}", time::shown(low), time::shown(high), time::shown(others_low), time::shown(others_high));
+    let span = format!(
+        "{name} lie from {} to {}, everything else from {} to {}",
+        time::shown(low),
+        time::shown(high),
+        time::shown(others_low),
+        time::shown(others_high)
+    );
     Some(match fits {
         Some(shift) => {
             let hours = shift as f64 / 3_600_000.0;

@@ -68,7 +68,10 @@ pub(crate) fn epoch_unit_us(number: f64) -> Option<f64> {
 /// A time that a text begins with.
 pub(crate) fn prefix(text: &str, assume: Assume) -> Option<Stamp> {
     let bytes = &text.as_bytes()[..text.len().min(TEXT_BYTES_MAX)];
-    dated(bytes, assume).or_else(|| access(bytes, assume)).or_else(|| syslog(bytes, assume)).or_else(|| klog(bytes, assume))
+    dated(bytes, assume)
+        .or_else(|| access(bytes, assume))
+        .or_else(|| syslog(bytes, assume))
+        .or_else(|| klog(bytes, assume))
 }
 
 /// `2026-06-18T15:06:00.123Z`, with a blank for the T, slashes for the dashes, any fraction, any offset or none.
@@ -219,7 +222,10 @@ fn days(year: i64, month: i64, day: i64) -> Option<i64> {
 /// The year that a point in time lies in.
 pub(crate) fn year_of(at_ms: TimeMs) -> i64 {
     let guess = 1970 + at_ms.div_euclid(DAY_MS) / 366;
-    (guess..guess + 40).take_while(|year| days(*year, 1, 1).is_some_and(|first| first * DAY_MS <= at_ms)).last().unwrap_or(guess)
+    (guess..guess + 40)
+        .take_while(|year| days(*year, 1, 1).is_some_and(|first| first * DAY_MS <= at_ms))
+        .last()
+        .unwrap_or(guess)
 }
 
 /// `2026-06-18 15:06:00 UTC`.
@@ -280,7 +286,19 @@ mod tests {
 
     #[test]
     fn what_is_no_time_is_none() {
-        for text in ["", "yesterday", "12", "2026-13-01T00:00:00Z", "2026-06-18T", "25:99", "NaN", "-5", "99999999999999999999999", "Jun", "🦀🦀🦀🦀"] {
+        for text in [
+            "",
+            "yesterday",
+            "12",
+            "2026-13-01T00:00:00Z",
+            "2026-06-18T",
+            "25:99",
+            "NaN",
+            "-5",
+            "99999999999999999999999",
+            "Jun",
+            "🦀🦀🦀🦀",
+        ] {
             assert_eq!(ms(text), None, "{text}");
         }
         assert_eq!(parse("Jun 18 15:06:00", Assume::default()), None);

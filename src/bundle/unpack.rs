@@ -50,7 +50,8 @@ pub(crate) fn archive(
 fn inside(name: &str) -> Option<String> {
     let name = name.replace('\\', "/");
     let parts: Vec<&str> = name.split('/').filter(|part| !matches!(*part, "" | ".")).collect();
-    let strays = name.starts_with('/') || parts.iter().any(|part| *part == ".." || part.contains(':') || part.contains('\0'));
+    let strays =
+        name.starts_with('/') || parts.iter().any(|part| *part == ".." || part.contains(':') || part.contains('\0'));
     (!strays && !parts.is_empty()).then(|| parts.join("/"))
 }
 
@@ -106,7 +107,12 @@ impl Unpacked<'_> {
     }
 }
 
-fn tarred(reader: Box<dyn io::Read>, packed: Option<u64>, limits: &Limits, gaps: &mut Vec<Gap>) -> Result<Vec<Entry>, String> {
+fn tarred(
+    reader: Box<dyn io::Read>,
+    packed: Option<u64>,
+    limits: &Limits,
+    gaps: &mut Vec<Gap>,
+) -> Result<Vec<Entry>, String> {
     let growth = packed.map_or(u64::MAX, |packed| packed.saturating_mul(limits.growth_max).max(64 << 20));
     let whole = limits.total_bytes_max.saturating_mul(2).min(growth);
     let mut archive = tar::Archive::new(reader.take(whole));

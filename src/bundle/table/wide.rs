@@ -27,7 +27,8 @@ pub(super) struct Levels {
 
 /// The header rows of a table with several of them: the first column names each row, until times begin.
 pub(super) fn levels(first: &[Vec<String>], assume: Assume) -> Option<Levels> {
-    let rows = first.iter().take_while(|row| row.first().is_none_or(|cell| time::parse(cell, assume).is_none())).count();
+    let rows =
+        first.iter().take_while(|row| row.first().is_none_or(|cell| time::parse(cell, assume).is_none())).count();
     if !(2..=LEVELS_MAX).contains(&rows) || rows >= first.len() {
         return None;
     }
@@ -85,10 +86,13 @@ pub(super) fn is_one(columns: &Columns, first: &[Vec<String>], assume: Assume) -
 fn time_column(columns: &Columns, first: &[Vec<String>], assume: Assume) -> Option<usize> {
     let timed = |column: &usize| {
         let cells = first.iter().skip(1).filter_map(|row| row.get(*column));
-        cells.clone().next().is_some() && cells.clone().all(|cell| cell.is_empty() || time::parse(cell, assume).is_some())
+        let times = cells.clone().filter(|cell| time::parse(cell, assume).is_some()).count();
+        times > 0 && times * 2 >= cells.count()
     };
     let meant = columns.iter().position(|(_, role)| matches!(role, Some(Role::Time | Role::Start)));
-    meant.filter(timed).or_else(|| columns.iter().enumerate().position(|(column, (name, _))| name.is_empty() && timed(&column)))
+    meant
+        .filter(timed)
+        .or_else(|| columns.iter().enumerate().position(|(column, (name, _))| name.is_empty() && timed(&column)))
 }
 
 /// Reads a table with one header row.
@@ -104,7 +108,17 @@ pub(super) fn read(gather: &mut Gather, bytes: &[u8], columns: &Columns, list: &
         column != at
             && !matches!(
                 role,
-                Some(Role::Time | Role::Start | Role::End | Role::Pod | Role::Service | Role::Workload | Role::Node | Role::Namespace | Role::Container)
+                Some(
+                    Role::Time
+                        | Role::Start
+                        | Role::End
+                        | Role::Pod
+                        | Role::Service
+                        | Role::Workload
+                        | Role::Node
+                        | Role::Namespace
+                        | Role::Container
+                )
             )
     };
     if pod.or(owner).or(node).is_some() {
@@ -112,7 +126,11 @@ pub(super) fn read(gather: &mut Gather, bytes: &[u8], columns: &Columns, list: &
         let skipped: Vec<usize> = (0..columns.len()).filter(|column| !kept(*column)).collect();
         samples(gather, &mut rows, columns.len(), at, &skipped, &mut |gather, cells, column| {
             let cell = |place: Option<usize>| place.and_then(|place| cells.get(place)).map(String::as_str);
-            let named = Named { service: cell(owner).or(if pod.is_none() { cell(node) } else { None }), pod: cell(pod), node: cell(node) };
+            let named = Named {
+                service: cell(owner).or(if pod.is_none() { cell(node) } else { None }),
+                pod: cell(pod),
+                node: cell(node),
+            };
             let component = gather.whose(named)?;
             *known.entry((component, column)).or_insert_with(|| {
                 let (name, unit) = unit_of(&columns[column].0);
@@ -136,21 +154,39 @@ fn unit_of(name: &str) -> (&str, &str) {
 
 /// Whose each column is and which metric, by names such as `cart_cpu`: ends that recur under several beginnings are
 /// metrics, beginnings that recur before several ends are services.
-fn split_names(gather: &mut Gather, names: &[&str], at: usize, fallback: &str, kept: &dyn Fn(usize) -> bool) -> Vec<Option<usize>> {
+fn split_names(
+    gather: &mut Gather,
+    names: &[&str],
+    at: usize,
+    fallback: &str,
+    kept: &dyn Fn(usize) -> bool,
+) -> Vec<Option<usize>> {
     let mut beginnings: HashMap<&str, usize> = HashMap::new();
     let mut ends: HashMap<&str, usize> = HashMap::new();
-    let cuts = |name: &'_ str| -> Vec<usize> { name.char_indices().filter(|(_, c)| MARKS.contains(c)).map(|(cut, _)| cut).collect() };
+    let cuts = |name: &'_ str| -> Vec<usize> {
+        name.char_indices().filter(|(_, c)| MARKS.contains(c)).map(|(cut, _)| cut).collect()
+    };
     for (column, name) in names.iter().enumerate().filter(|(column, _)| *column != at) {
         for cut in cuts(name).into_iter().filter(|_| kept(column)) {
             *beginnings.entry(&name[..cut]).or_default() += 1;
             *ends.entry(&name[cut + 1..]).or_default() += 1;
         }
     }
-    let best = |name: &str| {
-        let valid = cuts(name).into_iter().filter(|cut| *cut > 0 && *cut + 1 < name.len());
-        let worth = |cut: &usize| beginnings.get(&name[..*cut]).copied().unwrap_or(0) * ends.get(&name[*cut + 1..]).copied().unwrap_or(0);
-        valid.max_by_key(|cut| (worth(cut), std::cmp::Reverse(*cut)))
+    let worth = |name: &str, cut: usize| {
+        beginnings.get(&name[..cut]).copied().unwrap_or(0) * ends.get(&name[cut + 1..]).copied().unwrap_or(0)
     };
+    let best = |name: &str, owners: &HashMap<&str, usize>| {
+        let valid = cuts(name).into_iter().filter(|cut| *cut > 0 && *cut + 1 < name.len());
+        let owned = |cut: usize| owners.get(&name[..cut]).copied().unwrap_or(0);
+        valid.max_by_key(|cut| (owned(*cut), worth(name, *cut), std::cmp::Reverse(*cut)))
+    };
+    // A column that could be cut in two ways is cut as most of the others are.
+    let mut owners: HashMap<&str, usize> = HashMap::new();
+    for (column, name) in names.iter().enumerate() {
+        if let Some(cut) = best(name, &HashMap::new()).filter(|_| column != at && kept(column)) {
+            *owners.entry(&name[..cut]).or_default() += 1;
+        }
+    }
     names
         .iter()
         .enumerate()
@@ -158,7 +194,7 @@ fn split_names(gather: &mut Gather, names: &[&str], at: usize, fallback: &str, k
             if column == at || !kept(column) {
                 return None;
             }
-            let (owner, metric) = best(name).map_or((fallback, *name), |cut| (&name[..cut], &name[cut + 1..]));
+            let (owner, metric) = best(name, &owners).map_or((fallback, *name), |cut| (&name[..cut], &name[cut + 1..]));
             let (metric, unit) = unit_of(metric);
             let component = gather.component(owner)?;
             gather.series(component, metric, unit)
@@ -198,7 +234,10 @@ fn samples(gather: &mut Gather, rows: &mut Rows<'_>, width: usize, at: usize, sk
                         gather.point(place, stamp.at_ms, value);
                     }
                 }
-                Err(_) if cell.is_empty() || ["nan", "null", "none", "-"].contains(&cell.to_ascii_lowercase().as_str()) => {
+                Err(_)
+                    if cell.is_empty()
+                        || ["nan", "null", "none", "-"].contains(&cell.to_ascii_lowercase().as_str()) =>
+                {
                     gather.count("gaps in metrics", 1);
                 }
                 Err(_) => gather.problem(line, format!("column {}: expected a number", column + 1)),

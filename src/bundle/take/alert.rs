@@ -21,8 +21,9 @@ fn is_quiet(word: &str) -> bool {
 /// Everything an alert says in sentences, each once.
 fn words(record: &Record<'_>) -> String {
     let mut all = String::new();
-    let said = |role: Option<Role>| matches!(role, Some(Role::Summary | Role::Description | Role::Message));
-    for text in record.fields.iter().filter(|field| said(field.role)).filter_map(|field| field.cell.text()) {
+    let told = [Role::Summary, Role::Message, Role::Description];
+    let fields = told.iter().flat_map(|role| record.fields.iter().filter(move |field| field.role == Some(*role)));
+    for text in fields.filter_map(|field| field.cell.text()) {
         let text = text.trim();
         if !text.is_empty() && !all.contains(text) {
             if !all.is_empty() {
@@ -43,7 +44,8 @@ pub(crate) fn take(gather: &mut Gather, record: &Record<'_>) -> bool {
     let component = named.and_then(|name| gather.whose(Named { service: Some(&name), ..Named::default() }));
     let mut summary = words(record);
     crate::clean::cut(&mut summary, TEXT_BYTES_MAX);
-    let quiet = [Role::State, Role::Status].into_iter().filter_map(|role| record.text(role)).any(|word| is_quiet(&word));
+    let quiet =
+        [Role::State, Role::Status].into_iter().filter_map(|role| record.text(role)).any(|word| is_quiet(&word));
     let fired_ms = record.time_of(&[Role::Fired, Role::Time, Role::Start, Role::Last], gather.assume);
     let metric = text(Role::Metric).or_else(|| text(Role::Rule)).or_else(|| text(Role::Name)).unwrap_or_default();
     let threshold = record.number(Role::Threshold);

@@ -26,8 +26,9 @@ pub(super) fn take(gather: &mut Gather, record: &Record<'_>, kind: Kind, place: 
     let text = |role| record.text(role);
     let component = match kind {
         Kind::Commit => record.text(Role::Service).and_then(|service| gather.component(&service)),
-        _ => whose(gather, record, place)
-            .or_else(|| record.text(Role::Name).filter(|_| kind == Kind::Deploy).and_then(|name| gather.component(&name))),
+        _ => whose(gather, record, place).or_else(|| {
+            record.text(Role::Name).filter(|_| kind == Kind::Deploy).and_then(|name| gather.component(&name))
+        }),
     };
     let (id, word) = match kind {
         Kind::Commit => (text(Role::Sha), "commits"),
@@ -110,7 +111,9 @@ fn files(record: &Record<'_>) -> (Vec<String>, String) {
         }
         _ => {
             let text = record.text(Role::Files).unwrap_or_default();
-            names.extend(text.split([';', ' ', '\n']).filter(|name| !name.is_empty()).take(FILES_MAX).map(str::to_owned));
+            names.extend(
+                text.split([';', ' ', '\n']).filter(|name| !name.is_empty()).take(FILES_MAX).map(str::to_owned),
+            );
         }
     }
     (names, patches)

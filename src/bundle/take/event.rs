@@ -44,10 +44,14 @@ pub(super) fn take(gather: &mut Gather, record: &Record<'_>, place: Place<'_>) -
     let first = record.time_of(&[Role::First, Role::Time], assume).or(last);
     let (Some(last), Some(first)) = (last, first) else { return false };
     let text = |role| record.text(role).unwrap_or_default().into_owned();
-    let mut message = record.text(Role::Message).or_else(|| record.text(Role::Description)).unwrap_or_default().into_owned();
+    let mut message =
+        record.text(Role::Message).or_else(|| record.text(Role::Description)).unwrap_or_default().into_owned();
     crate::clean::cut(&mut message, MESSAGE_BYTES_MAX);
     let warning = text(Role::Type).eq_ignore_ascii_case("warning")
-        || record.text(Role::Level).and_then(|word| super::level(&word)).is_some_and(|level| level >= opsward_causes::case::Level::Warning);
+        || record
+            .text(Role::Level)
+            .and_then(|word| super::level(&word))
+            .is_some_and(|level| level >= opsward_causes::case::Level::Warning);
     let count = record.number(Role::Count).unwrap_or(1.0).clamp(1.0, 1e9) as u32;
     let about = about(record);
     let source = place.source(gather.path());
@@ -62,7 +66,16 @@ pub(super) fn take(gather: &mut Gather, record: &Record<'_>, place: Place<'_>) -
         gather.mentioned.insert((about.kind.clone(), about.namespace.clone(), about.name.clone()));
     }
     let component = about.and_then(|about| component(gather, &about));
-    gather.event(Event { at_ms: last, first_ms: first, component, reason: text(Role::Reason), message, count, warning, source });
+    gather.event(Event {
+        at_ms: last,
+        first_ms: first,
+        component,
+        reason: text(Role::Reason),
+        message,
+        count,
+        warning,
+        source,
+    });
     true
 }
 
@@ -86,12 +99,16 @@ pub(crate) fn object(gather: &mut Gather, value: &Value, place: Place<'_>) {
     // Metadata names the event, not what it is about.
     record.fields.retain(|field| field.role != Some(Role::Name));
     let seen = ["lastTimestamp", "eventTime", "firstTimestamp"].iter().find_map(|key| value[*key].as_str());
-    let seen = seen.or_else(|| value["series"]["lastObservedTime"].as_str()).or_else(|| value["metadata"]["creationTimestamp"].as_str());
+    let seen = seen
+        .or_else(|| value["series"]["lastObservedTime"].as_str())
+        .or_else(|| value["metadata"]["creationTimestamp"].as_str());
     let Some(last) = seen.and_then(|text| crate::time::parse(text, gather.assume)) else { return };
-    let first = value["firstTimestamp"].as_str().and_then(|text| crate::time::parse(text, gather.assume)).unwrap_or(last);
+    let first =
+        value["firstTimestamp"].as_str().and_then(|text| crate::time::parse(text, gather.assume)).unwrap_or(last);
     let involved = if value["involvedObject"].is_object() { &value["involvedObject"] } else { &value["regarding"] };
     let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
-    let about = About { kind: text(&involved["kind"]), name: text(&involved["name"]), namespace: text(&involved["namespace"]) };
+    let about =
+        About { kind: text(&involved["kind"]), name: text(&involved["name"]), namespace: text(&involved["namespace"]) };
     let mut message = value["message"].as_str().or_else(|| value["note"].as_str()).unwrap_or_default().to_owned();
     crate::clean::cut(&mut message, MESSAGE_BYTES_MAX);
     let component = if about.name.is_empty() { None } else { component(gather, &about) };
@@ -102,7 +119,11 @@ pub(crate) fn object(gather: &mut Gather, value: &Value, place: Place<'_>) {
         component,
         reason: text(&value["reason"]),
         message,
-        count: value["count"].as_u64().or_else(|| value["series"]["count"].as_u64()).and_then(|n| u32::try_from(n).ok()).unwrap_or(1),
+        count: value["count"]
+            .as_u64()
+            .or_else(|| value["series"]["count"].as_u64())
+            .and_then(|n| u32::try_from(n).ok())
+            .unwrap_or(1),
         warning: value["type"].as_str() == Some("Warning"),
         source,
     });

@@ -22,10 +22,9 @@ pub(super) fn take(gather: &mut Gather, record: &Record<'_>, place: Place<'_>) -
     let inner = lines::inner(&text, gather.assume);
     let said = record.time_of(&[Role::Time, Role::Start, Role::Last, Role::First], gather.assume);
     let Some(at_ms) = said.or(inner.at_ms) else { return false };
-    let Some(component) = whose_or_else(gather, record, place).or_else(|| gather.whose(Named {
-        service: inner.service.as_deref(),
-        ..Named::default()
-    })) else {
+    let Some(component) = whose_or_else(gather, record, place)
+        .or_else(|| gather.whose(Named { service: inner.service.as_deref(), ..Named::default() }))
+    else {
         return false;
     };
     let own = record.text(Role::Level).or_else(|| record.text(Role::Status)).and_then(|word| level(&word));

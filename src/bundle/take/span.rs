@@ -26,10 +26,13 @@ pub(super) fn take(gather: &mut Gather, record: &Record<'_>, place: Place<'_>) -
     let Some(component) = whose_or_else(gather, record, place) else { return false };
     let Some(duration_us) = duration_us(record, started, gather, place) else { return false };
     let parent = record.text(Role::Parent).map(|parent| parent.trim().to_owned());
-    let parent = parent.filter(|parent| !ROOTS.contains(&parent.to_ascii_lowercase().as_str()) && parent.bytes().any(|b| b != b'0'));
+    let parent = parent
+        .filter(|parent| !ROOTS.contains(&parent.to_ascii_lowercase().as_str()) && parent.bytes().any(|b| b != b'0'));
     let operation = record.text(Role::Name).or_else(|| record.text(Role::Operation)).unwrap_or_default();
     let failed = failed(record);
-    let error = record.text(Role::Error).filter(|text| failed && text.contains(|c: char| c.is_alphabetic()) && !matches!(text.as_ref(), "true" | "false"));
+    let error = record.text(Role::Error).filter(|text| {
+        failed && text.contains(|c: char| c.is_alphabetic()) && !matches!(text.as_ref(), "true" | "false")
+    });
     if let Some(error) = error {
         gather.line(LogLine {
             at_ms: start_ms + i64::try_from(duration_us / 1000).unwrap_or(0),
@@ -42,7 +45,16 @@ pub(super) fn take(gather: &mut Gather, record: &Record<'_>, place: Place<'_>) -
     }
     let mut operation = operation.into_owned();
     crate::clean::cut(&mut operation, 512);
-    gather.span(Span { trace: trace.into_owned(), id: id.into_owned(), parent, component, operation, start_ms, duration_us, failed });
+    gather.span(Span {
+        trace: trace.into_owned(),
+        id: id.into_owned(),
+        parent,
+        component,
+        operation,
+        start_ms,
+        duration_us,
+        failed,
+    });
     true
 }
 
@@ -78,12 +90,14 @@ fn duration_us(record: &Record<'_>, started: Role, gather: &mut Gather, place: P
 fn failed(record: &Record<'_>) -> bool {
     let word = record.text(Role::Status).unwrap_or_default().to_ascii_lowercase();
     let status = match word.as_str() {
-        "error" | "failed" | "failure" | "status_code_error" | "internal" | "unavailable" | "deadline_exceeded" | "timeout" => true,
+        "error" | "failed" | "failure" | "status_code_error" | "internal" | "unavailable" | "deadline_exceeded"
+        | "timeout" => true,
         "2" => record.field(Role::Status).is_some_and(|field| role::plain(field.name).ends_with("code")),
         "false" => record.field(Role::Status).is_some_and(|field| role::plain(field.name) == "success"),
         code => code.parse::<u32>().is_ok_and(|code| (500..600).contains(&code)),
     };
-    let error = record.text(Role::Error).is_some_and(|text| !matches!(text.trim(), "" | "false" | "0" | "null" | "none"));
+    let error =
+        record.text(Role::Error).is_some_and(|text| !matches!(text.trim(), "" | "false" | "0" | "null" | "none"));
     let code = record.number(Role::StatusCode).is_some_and(|code| (500.0..600.0).contains(&code));
     status || error || code
 }
@@ -100,7 +114,8 @@ pub(crate) fn mend(spans: &mut [Span]) {
     // A trace that no span is the root of is a placeholder; a real one misses its root rarely and alone.
     let rooted: std::collections::HashSet<String> =
         spans.iter().filter(|span| span.parent.is_none()).map(|span| span.trace.clone()).collect();
-    let loose: Vec<bool> = spans.iter().map(|span| !rooted.contains(&span.trace) && per_trace[span.trace.as_str()] > 0).collect();
+    let loose: Vec<bool> =
+        spans.iter().map(|span| !rooted.contains(&span.trace) && per_trace[span.trace.as_str()] > 0).collect();
     let mut latest: HashMap<String, String> = HashMap::new();
     for (span, loose) in spans.iter_mut().zip(loose) {
         if let (true, Some(parent)) = (loose, &span.parent) {
