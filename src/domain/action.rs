@@ -52,6 +52,29 @@ impl ActionFacts {
     }
 }
 
+/// What the actions of a family have in common.
+#[derive(Clone, Copy)]
+struct Family {
+    name: &'static str,
+    resource: &'static str,
+}
+
+impl Family {
+    /// Every fact of a kind but its arguments.
+    const fn kind(
+        self,
+        name: &'static str,
+        effect: Effect,
+        risk: u8,
+        undo: Undo,
+        check: Check,
+        summary: &'static str,
+    ) -> ActionFacts {
+        let Self { name: family, resource } = self;
+        ActionFacts { name, family, effect, risk: Risk(risk), undo, check, resource, summary, fields: &[] }
+    }
+}
+
 /// What an argument takes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]

@@ -2,73 +2,57 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Action, ActionFacts, Field, FieldKind, unexpected};
-use crate::effect::{Check, Effect, Risk, Undo};
+use super::{Action, ActionFacts, Family, Field, FieldKind, unexpected};
+use crate::effect::{Check, Effect, Undo};
 use crate::fault::Fault;
 use crate::name::{Backup, Volume, Workspace};
 use crate::resource::{BackupStatus, Resource, ResourceState, ResourceVersion, VolumeStatus};
 
 const BACKUP: Field = Field::must("backup", FieldKind::Name, "the backup");
 
-const fn facts(
-    name: &'static str,
-    effect: Effect,
-    risk: u8,
-    undo: Undo,
-    check: Check,
-    summary: &'static str,
-) -> ActionFacts {
-    ActionFacts {
-        name,
-        family: "backup",
-        effect,
-        risk: Risk(risk),
-        undo,
-        check,
-        resource: "backup",
-        summary,
-        fields: &[],
-    }
-}
+const FAMILY: Family = Family { name: "backup", resource: "backup" };
 
-pub(super) const CREATE: ActionFacts = facts(
-    "create_backup",
-    Effect::Change,
-    1,
-    Undo::Inverse,
-    Check::BytesVerified,
-    "Back up volumes, encrypted and deduplicated, and read the result back.",
-)
-.takes(&[BACKUP, Field::must("volumes", FieldKind::Names, "the volumes it holds")]);
-pub(super) const RESTORE: ActionFacts = ActionFacts {
-    resource: "volume",
-    ..facts(
-        "restore_backup",
+pub(super) const CREATE: ActionFacts = FAMILY
+    .kind(
+        "create_backup",
         Effect::Change,
-        3,
+        1,
         Undo::Inverse,
         Check::BytesVerified,
-        "Restore a volume of a backup into a new volume, of the same workspace or from another one's backup.",
+        "Back up volumes, encrypted and deduplicated, and read the result back.",
     )
-    .takes(&[
-        BACKUP,
-        Field::must("volume", FieldKind::Name, "which volume of it"),
-        Field::must("into", FieldKind::Name, "name of the new volume"),
-        Field::may("from", FieldKind::Name, "the workspace whose backup it is, if another"),
-    ])
+    .takes(&[BACKUP, Field::must("volumes", FieldKind::Names, "the volumes it holds")]);
+pub(super) const RESTORE: ActionFacts = ActionFacts {
+    resource: "volume",
+    ..FAMILY
+        .kind(
+            "restore_backup",
+            Effect::Change,
+            3,
+            Undo::Inverse,
+            Check::BytesVerified,
+            "Restore a volume of a backup into a new volume, of the same workspace or from another one's backup.",
+        )
+        .takes(&[
+            BACKUP,
+            Field::must("volume", FieldKind::Name, "which volume of it"),
+            Field::must("into", FieldKind::Name, "name of the new volume"),
+            Field::may("from", FieldKind::Name, "the workspace whose backup it is, if another"),
+        ])
 };
-pub(super) const VERIFY: ActionFacts = facts(
-    "verify_backup",
-    Effect::Change,
-    1,
-    Undo::Unneeded,
-    Check::BytesVerified,
-    "Read every byte of a backup back and compare.",
-)
-.takes(&[BACKUP]);
-pub(super) const DELETE: ActionFacts =
-    facts("delete_backup", Effect::Destroy, 3, Undo::Impossible, Check::Absent, "Remove a backup for good.")
-        .takes(&[BACKUP]);
+pub(super) const VERIFY: ActionFacts = FAMILY
+    .kind(
+        "verify_backup",
+        Effect::Change,
+        1,
+        Undo::Unneeded,
+        Check::BytesVerified,
+        "Read every byte of a backup back and compare.",
+    )
+    .takes(&[BACKUP]);
+pub(super) const DELETE: ActionFacts = FAMILY
+    .kind("delete_backup", Effect::Destroy, 3, Undo::Impossible, Check::Absent, "Remove a backup for good.")
+    .takes(&[BACKUP]);
 
 /// Takes a backup.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

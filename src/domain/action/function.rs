@@ -2,8 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Action, ActionFacts, Field, FieldKind, unexpected};
-use crate::effect::{Check, Effect, Risk, Undo};
+use super::{Action, ActionFacts, Family, Field, FieldKind, unexpected};
+use crate::effect::{Check, Effect, Undo};
 use crate::fault::Fault;
 use crate::name::Function;
 use crate::resource::{FunctionStatus, Resource, ResourceState, ResourceVersion};
@@ -15,68 +15,53 @@ pub(super) const INPUT_BYTES_MAX: usize = 1024 * 1024;
 
 const FUNCTION: Field = Field::must("function", FieldKind::Name, "the function");
 
-const fn facts(
-    name: &'static str,
-    effect: Effect,
-    risk: u8,
-    undo: Undo,
-    check: Check,
-    summary: &'static str,
-) -> ActionFacts {
-    ActionFacts {
-        name,
-        family: "function",
-        effect,
-        risk: Risk(risk),
-        undo,
-        check,
-        resource: "function",
-        summary,
-        fields: &[],
-    }
-}
+const FAMILY: Family = Family { name: "function", resource: "function" };
 
-pub(super) const DEPLOY: ActionFacts = facts(
-    "deploy_function",
-    Effect::Change,
-    2,
-    Undo::Inverse,
-    Check::Present,
-    "Add a version of a function and make it the active one.",
-)
-.takes(&[
-    FUNCTION,
-    Field::must("source", FieldKind::Json, "runtime with module (base64) or text, as JSON"),
-    Field::must("timeout_ms", FieldKind::Integer, "longest run of one call"),
-    Field::must("memory_bytes_max", FieldKind::Integer, "most memory of one call"),
-]);
-pub(super) const ACTIVATE: ActionFacts = facts(
-    "activate_function",
-    Effect::Change,
-    1,
-    Undo::Inverse,
-    Check::Present,
-    "Make a kept version of a function the active one.",
-)
-.takes(&[FUNCTION, Field::must("version", FieldKind::Integer, "the version")]);
-pub(super) const INVOKE: ActionFacts = facts(
-    "invoke_function",
-    Effect::Change,
-    1,
-    Undo::Unneeded,
-    Check::Returned,
-    "Call a function once and return its true status and output.",
-)
-.takes(&[FUNCTION, Field::must("input", FieldKind::Json, "what it is given, as JSON")]);
-pub(super) const DELETE: ActionFacts = facts(
-    "delete_function",
-    Effect::Destroy,
-    3,
-    Undo::Impossible,
-    Check::Absent,
-    "Remove a function and all its versions.",
-)
-.takes(&[FUNCTION]);
+pub(super) const DEPLOY: ActionFacts = FAMILY
+    .kind(
+        "deploy_function",
+        Effect::Change,
+        2,
+        Undo::Inverse,
+        Check::Present,
+        "Add a version of a function and make it the active one.",
+    )
+    .takes(&[
+        FUNCTION,
+        Field::must("source", FieldKind::Json, "runtime with module (base64) or text, as JSON"),
+        Field::must("timeout_ms", FieldKind::Integer, "longest run of one call"),
+        Field::must("memory_bytes_max", FieldKind::Integer, "most memory of one call"),
+    ]);
+pub(super) const ACTIVATE: ActionFacts = FAMILY
+    .kind(
+        "activate_function",
+        Effect::Change,
+        1,
+        Undo::Inverse,
+        Check::Present,
+        "Make a kept version of a function the active one.",
+    )
+    .takes(&[FUNCTION, Field::must("version", FieldKind::Integer, "the version")]);
+pub(super) const INVOKE: ActionFacts = FAMILY
+    .kind(
+        "invoke_function",
+        Effect::Change,
+        1,
+        Undo::Unneeded,
+        Check::Returned,
+        "Call a function once and return its true status and output.",
+    )
+    .takes(&[FUNCTION, Field::must("input", FieldKind::Json, "what it is given, as JSON")]);
+pub(super) const DELETE: ActionFacts = FAMILY
+    .kind(
+        "delete_function",
+        Effect::Destroy,
+        3,
+        Undo::Impossible,
+        Check::Absent,
+        "Remove a function and all its versions.",
+    )
+    .takes(&[FUNCTION]);
 
 /// A function's source.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -2,8 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Action, ActionFacts, Field, FieldKind, unexpected};
-use crate::effect::{Check, Effect, Risk, Undo};
+use super::{Action, ActionFacts, Family, Field, FieldKind, unexpected};
+use crate::effect::{Check, Effect, Undo};
 use crate::fault::Fault;
 use crate::name::Volume;
 use crate::resource::{Resource, ResourceState, ResourceVersion, VolumeStatus};
@@ -14,42 +14,24 @@ pub(super) const VOLUME_BYTES_MIN: u64 = 64 * 1024;
 const VOLUME: Field = Field::must("volume", FieldKind::Name, "the volume");
 const SIZE: Field = Field::must("size_bytes", FieldKind::Integer, "upper bound of its content, in bytes");
 
-const fn facts(
-    name: &'static str,
-    effect: Effect,
-    risk: u8,
-    undo: Undo,
-    check: Check,
-    summary: &'static str,
-) -> ActionFacts {
-    ActionFacts {
-        name,
-        family: "storage",
-        effect,
-        risk: Risk(risk),
-        undo,
-        check,
-        resource: "volume",
-        summary,
-        fields: &[],
-    }
-}
+const FAMILY: Family = Family { name: "storage", resource: "volume" };
 
-pub(super) const CREATE: ActionFacts =
-    facts("create_volume", Effect::Change, 1, Undo::Inverse, Check::Present, "Create an empty volume.")
-        .takes(&[VOLUME, SIZE]);
-pub(super) const RESIZE: ActionFacts = facts(
-    "resize_volume",
-    Effect::Change,
-    2,
-    Undo::Inverse,
-    Check::Present,
-    "Set the size of a volume; its content stays.",
-)
-.takes(&[VOLUME, SIZE]);
-pub(super) const DELETE: ActionFacts =
-    facts("delete_volume", Effect::Destroy, 3, Undo::Backup, Check::Absent, "Remove a volume and everything on it.")
-        .takes(&[VOLUME]);
+pub(super) const CREATE: ActionFacts = FAMILY
+    .kind("create_volume", Effect::Change, 1, Undo::Inverse, Check::Present, "Create an empty volume.")
+    .takes(&[VOLUME, SIZE]);
+pub(super) const RESIZE: ActionFacts = FAMILY
+    .kind(
+        "resize_volume",
+        Effect::Change,
+        2,
+        Undo::Inverse,
+        Check::Present,
+        "Set the size of a volume; its content stays.",
+    )
+    .takes(&[VOLUME, SIZE]);
+pub(super) const DELETE: ActionFacts = FAMILY
+    .kind("delete_volume", Effect::Destroy, 3, Undo::Backup, Check::Absent, "Remove a volume and everything on it.")
+    .takes(&[VOLUME]);
 
 /// Makes an empty volume.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

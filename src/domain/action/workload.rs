@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
-use super::{Action, ActionFacts, Field, FieldKind, unexpected};
-use crate::effect::{Check, Effect, Risk, Undo};
+use super::{Action, ActionFacts, Family, Field, FieldKind, unexpected};
+use crate::effect::{Check, Effect, Undo};
 use crate::fault::Fault;
 use crate::name::Workload;
 use crate::resource::{Resource, ResourceState, ResourceVersion, WorkloadStatus};
@@ -13,18 +13,10 @@ use crate::spec::{Limits, REPLICAS_MAX, WorkloadSpec, environment_key};
 
 const WORKLOAD: Field = Field::must("workload", FieldKind::Name, "the workload");
 
+const FAMILY: Family = Family { name: "workload", resource: "workload" };
+
 const fn change(name: &'static str, risk: u8, summary: &'static str) -> ActionFacts {
-    ActionFacts {
-        name,
-        family: "workload",
-        effect: Effect::Change,
-        risk: Risk(risk),
-        undo: Undo::Inverse,
-        check: Check::WorkloadReady,
-        resource: "workload",
-        summary,
-        fields: &[],
-    }
+    FAMILY.kind(name, Effect::Change, risk, Undo::Inverse, Check::WorkloadReady, summary)
 }
 
 pub(super) const DEPLOY: ActionFacts =
@@ -49,17 +41,16 @@ pub(super) const ROLLBACK: ActionFacts =
 pub(super) const SET_LIMITS: ActionFacts =
     change("set_limits", 2, "Set memory and file limits of a workload's replicas; rolls a new revision.")
         .takes(&[WORKLOAD, Field::must("limits", FieldKind::Json, "memory_bytes and open_files, as JSON")]);
-pub(super) const DELETE: ActionFacts = ActionFacts {
-    name: "delete_workload",
-    family: "workload",
-    effect: Effect::Destroy,
-    risk: Risk(3),
-    undo: Undo::Inverse,
-    check: Check::Absent,
-    resource: "workload",
-    summary: "Stop a workload and forget it and its revisions.",
-    fields: &[WORKLOAD],
-};
+pub(super) const DELETE: ActionFacts = FAMILY
+    .kind(
+        "delete_workload",
+        Effect::Destroy,
+        3,
+        Undo::Inverse,
+        Check::Absent,
+        "Stop a workload and forget it and its revisions.",
+    )
+    .takes(&[WORKLOAD]);
 
 /// Creates a workload or rolls it to a new revision.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

@@ -2,37 +2,35 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Action, ActionFacts, Field, FieldKind, unexpected};
-use crate::effect::{Check, Effect, Risk, Undo};
+use super::{Action, ActionFacts, Family, Field, FieldKind, unexpected};
+use crate::effect::{Check, Effect, Undo};
 use crate::fault::Fault;
 use crate::resource::{Resource, ResourceState, ResourceVersion, WorkspaceStatus};
 
-pub(super) const CREATE: ActionFacts = ActionFacts {
-    name: "create_workspace",
-    family: "workspace",
-    effect: Effect::Change,
-    risk: Risk(2),
-    undo: Undo::Inverse,
-    check: Check::Present,
-    resource: "workspace",
-    summary: "Create the workspace with its own folders, limits and network addresses.",
-    fields: &[Field::must(
+const FAMILY: Family = Family { name: "workspace", resource: "workspace" };
+
+pub(super) const CREATE: ActionFacts = FAMILY
+    .kind(
+        "create_workspace",
+        Effect::Change,
+        2,
+        Undo::Inverse,
+        Check::Present,
+        "Create the workspace with its own folders, limits and network addresses.",
+    )
+    .takes(&[Field::must(
         "memory_bytes_max",
         FieldKind::Integer,
         "most memory its replicas may be promised together, in bytes",
-    )],
-};
-pub(super) const DELETE: ActionFacts = ActionFacts {
-    name: "delete_workspace",
-    family: "workspace",
-    effect: Effect::Destroy,
-    risk: Risk(3),
-    undo: Undo::Backup,
-    check: Check::Absent,
-    resource: "workspace",
-    summary: "Stop everything in the workspace and remove it with its volumes and functions.",
-    fields: &[],
-};
+    )]);
+pub(super) const DELETE: ActionFacts = FAMILY.kind(
+    "delete_workspace",
+    Effect::Destroy,
+    3,
+    Undo::Backup,
+    Check::Absent,
+    "Stop everything in the workspace and remove it with its volumes and functions.",
+);
 
 /// Makes the workspace of the request.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
