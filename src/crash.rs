@@ -1,23 +1,27 @@
-//! Debug builds only: ends this process with SIGKILL at a named point, so that tests can lose it anywhere.
-//! A release build holds neither this code nor the variable's name; nothing else may depend on it.
+//! Debug builds only: ends this process with SIGKILL at a named point, so that tests can lose it anywhere, and
+//! puts its clock forward. A release build holds neither this code nor the variables' names; nothing else may
+//! depend on it.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use async_trait::async_trait;
 use opsward_domain::context::CallContext;
-use opsward_domain::event::{Event, NewEvent, Outcome, StreamKind, StreamName};
+use opsward_domain::event::{NewEvent, Outcome};
 use opsward_domain::fault::Fault;
 use opsward_domain::plan::Step;
 use opsward_domain::seal::Authorized;
-use opsward_ports::journal::{Appended, Error, Journal, Verified};
+use opsward_ports::clock::Clock;
+use opsward_ports::journal::guarded::{Guard, Guarded};
+use opsward_ports::journal::{Error, Journal};
 use opsward_ports::provider::{Observation, Provider, Query};
 use rustix::process::{Signal, getpid, kill_process};
-use tokio::sync::watch;
 
 /// `PLACE:WHAT:N`: the place is `before` or `after` an append that holds a body of kind WHAT, or `apply` or
 /// `applied`: before or after an action of kind WHAT; N counts from 1.
 pub const VARIABLE: &str = "OPSWARD_CRASH_AT";
+/// How far the clock goes ahead, in milliseconds.
+pub const CLOCK_VARIABLE: &str = "OPSWARD_CLOCK_AHEAD_MS";
 
 struct Point {
     place: String,
@@ -49,7 +53,7 @@ impl Point {
 /// `journal`, lost at the point that the environment names, if it names one.
 pub fn journal(journal: Arc<dyn Journal>) -> Result<Arc<dyn Journal>, Fault> {
     Ok(match Point::read()? {
-        Some(point) => Arc::new(Mortal { inner: journal, point }),
+        Some(point) => Arc::new(Guarded::new(journal, Kinds(point))),
         None => journal,
     })
 }
@@ -62,10 +66,30 @@ pub fn provider(provider: Arc<dyn Provider>) -> Result<Arc<dyn Provider>, Fault>
     })
 }
 
-struct Mortal<T: ?Sized> {
-    inner: Arc<T>,
-    point: Arc<Point>,
+/// `clock`, ahead by what the environment says, if it says anything.
+pub fn clock(clock: Arc<dyn Clock>) -> Result<Arc<dyn Clock>, Fault> {
+    let Ok(text) = std::env::var(CLOCK_VARIABLE) else { return Ok(clock) };
+    let by_ms = text.parse().map_err(|_| Fault::invalid(format!("{CLOCK_VARIABLE} is not a number")))?;
+    Ok(Arc::new(Ahead { inner: clock, by_ms }))
 }
+
+struct Ahead {
+    inner: Arc<dyn Clock>,
+    by_ms: i64,
+}
+
+#[async_trait]
+impl Clock for Ahead {
+    fn now_ms(&self) -> i64 {
+        self.inner.now_ms().saturating_add(self.by_ms)
+    }
+    async fn sleep_ms(&self, duration_ms: u64) {
+        self.inner.sleep_ms(duration_ms).await;
+    }
+}
+
+/// Passes the point with the kinds of what is appended.
+struct Kinds(Arc<Point>);
 
 fn kinds(events: &[NewEvent]) -> Vec<String> {
     let kind = |event: &NewEvent| serde_json::to_value(&event.body).ok()?["type"].as_str().map(str::to_owned);
@@ -73,45 +97,28 @@ fn kinds(events: &[NewEvent]) -> Vec<String> {
 }
 
 #[async_trait]
-impl Journal for Mortal<dyn Journal> {
-    async fn append(
-        &self,
-        cx: &CallContext,
-        stream: &StreamName,
-        expected_seq: u64,
-        events: Vec<NewEvent>,
-    ) -> Result<Appended, Error> {
-        let kinds = kinds(&events);
-        self.point.pass("before", &kinds).await;
-        let done = self.inner.append(cx, stream, expected_seq, events).await?;
-        self.point.pass("after", &kinds).await;
-        Ok(done)
+impl Guard for Kinds {
+    type Passing = Vec<String>;
+    async fn before(&self, events: &[NewEvent]) -> Result<Vec<String>, Error> {
+        let kinds = kinds(events);
+        self.0.pass("before", &kinds).await;
+        Ok(kinds)
     }
-    async fn read(&self, cx: &CallContext, stream: &StreamName, after: u64, limit: usize) -> Result<Vec<Event>, Error> {
-        self.inner.read(cx, stream, after, limit).await
+    async fn after(&self, kinds: Vec<String>) {
+        self.0.pass("after", &kinds).await;
     }
-    async fn feed(&self, cx: &CallContext, after: u64, limit: usize) -> Result<Vec<Event>, Error> {
-        self.inner.feed(cx, after, limit).await
-    }
-    async fn streams(&self, cx: &CallContext, kind: StreamKind, limit: usize) -> Result<Vec<(StreamName, u64)>, Error> {
-        self.inner.streams(cx, kind, limit).await
-    }
-    fn head(&self) -> watch::Receiver<u64> {
-        self.inner.head()
-    }
-    async fn verify(&self, from_seq: u64) -> Result<Verified, Error> {
-        self.inner.verify(from_seq).await
-    }
-    async fn put_blob(&self, cx: &CallContext, bytes: &[u8]) -> Result<String, Error> {
-        self.inner.put_blob(cx, bytes).await
-    }
-    async fn get_blob(&self, cx: &CallContext, digest: &str) -> Result<Option<Vec<u8>>, Error> {
-        self.inner.get_blob(cx, digest).await
+    fn reading(&self) -> Result<(), Error> {
+        Ok(())
     }
 }
 
+struct Mortal {
+    inner: Arc<dyn Provider>,
+    point: Arc<Point>,
+}
+
 #[async_trait]
-impl Provider for Mortal<dyn Provider> {
+impl Provider for Mortal {
     async fn observe(&self, cx: &CallContext, query: &Query) -> Result<Observation, Fault> {
         self.inner.observe(cx, query).await
     }

@@ -91,8 +91,8 @@ impl Engine {
         Ok(Accepted { incident: id, opened: true })
     }
 
-    /// Records that an alert's condition ended, also in incidents that were handed to people a while ago:
-    /// what became of them is worth knowing.
+    /// Records, once, that an alert's condition ended, also in incidents that were handed to people a while
+    /// ago: what became of them is worth knowing.
     pub async fn clear(
         self: &Arc<Self>,
         cx: &CallContext,
@@ -100,17 +100,18 @@ impl Engine {
         fingerprint: &str,
     ) -> Result<(), Fault> {
         self.setup.may_govern(cx, Some(workspace), "raise_alert").await?;
+        let _order = self.intake.lock().await;
         let now_ms = self.parts.clock.now_ms();
         for incident in self.views.incidents(cx.tenant()).into_iter().filter(|line| line.workspace == *workspace) {
-            let handed = incident.status == IncidentStatus::Escalated
-                && !incident.cleared.contains(fingerprint)
-                && now_ms - incident.last_at_ms <= CLEARED_LATE_MS;
-            if incident.fingerprints.contains(fingerprint) && (!incident.status.ended() || handed) {
+            let handed =
+                incident.status == IncidentStatus::Escalated && now_ms - incident.last_at_ms <= CLEARED_LATE_MS;
+            let fires = incident.fingerprints.contains(fingerprint) && !incident.cleared.contains(fingerprint);
+            if fires && (!incident.status.ended() || handed) {
                 let name = stream(cx, StreamKind::Incident, &incident.id);
                 self.append(cx, &name, vec![Body::AlertCleared { fingerprint: fingerprint.to_owned() }]).await?;
             }
         }
-        Ok(())
+        self.catch_up().await
     }
 }
 

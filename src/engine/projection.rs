@@ -5,6 +5,7 @@ pub mod audit;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::RwLock;
 
+use opsward_domain::alert::Condition;
 use opsward_domain::event::{Body, Event, StreamKind, StreamName};
 use opsward_domain::incident::IncidentStatus;
 use opsward_domain::name::{Id, Subject, Tenant, Workspace};
@@ -36,6 +37,9 @@ pub struct IncidentLine {
     /// Those of them that ended.
     #[serde(skip)]
     pub cleared: BTreeSet<String>,
+    /// Those of them that are measured here; of the others only their sender knows when they end.
+    #[serde(skip)]
+    pub measured: BTreeSet<String>,
     /// How it ended.
     pub ended: Option<String>,
 }
@@ -101,6 +105,12 @@ impl Views {
 
     fn look<T>(&self, look: impl FnOnce(&Fold) -> T) -> T {
         look(&self.0.read().unwrap_or_else(std::sync::PoisonError::into_inner))
+    }
+
+    /// Nothing more comes before `seq`: what is missing there cannot be read.
+    pub fn step_to(&self, seq: u64) {
+        let mut fold = self.0.write().unwrap_or_else(std::sync::PoisonError::into_inner);
+        fold.seq = fold.seq.max(seq);
     }
 
     /// Journal sequence folded last.
@@ -199,8 +209,9 @@ impl Fold {
                 status: IncidentStatus::Open,
                 opened_at_ms: event.at_ms,
                 last_at_ms: event.at_ms,
-                fingerprints: BTreeSet::from([alert.fingerprint.clone()]),
+                fingerprints: BTreeSet::new(),
                 cleared: BTreeSet::new(),
+                measured: BTreeSet::new(),
                 ended: None,
             };
             self.incidents.insert(event.stream.clone(), line);
@@ -218,8 +229,11 @@ impl Fold {
             line.status = moved;
         }
         match body {
-            Body::AlertLinked { alert } => {
+            Body::IncidentOpened { alert, .. } | Body::AlertLinked { alert } => {
                 line.fingerprints.insert(alert.fingerprint.clone());
+                if alert.condition != Condition::Reported {
+                    line.measured.insert(alert.fingerprint.clone());
+                }
             }
             Body::AlertCleared { fingerprint } => {
                 line.cleared.insert(fingerprint.clone());

@@ -16,10 +16,10 @@ use crate::parts::system_context;
 
 const EVERY_MS: u64 = 1_000;
 
-/// Runs until the process ends.
+/// Runs until the process ends, or until alerts cannot be recorded any more.
 pub async fn run(engine: Arc<Engine>) {
     let mut states: BTreeMap<(Tenant, Workspace), WatchState> = BTreeMap::new();
-    loop {
+    while engine.read_only().is_none() {
         for tenant in engine.setup.people.tenants() {
             if let Err(fault) = look(&engine, &tenant, &mut states).await {
                 tracing::warn!(%tenant, fault = %fault, "objectives could not be looked at");
@@ -49,11 +49,12 @@ async fn look(
     Ok(())
 }
 
-/// Alerts of open incidents go on firing across a restart; they are not raised again.
+/// Alerts of ours in open incidents go on firing across a restart; they are not raised again.
 fn resumed(engine: &Engine, tenant: &Tenant, workspace: &Workspace) -> WatchState {
     let mut state = WatchState::default();
     for incident in engine.views.open_incidents(tenant, workspace) {
-        incident.fingerprints.iter().for_each(|fingerprint| state.resume(fingerprint, incident.opened_at_ms));
+        let firing = incident.measured.difference(&incident.cleared);
+        firing.for_each(|fingerprint| state.resume(fingerprint, incident.opened_at_ms));
     }
     state
 }

@@ -9,6 +9,7 @@
 pub mod conformance;
 pub mod entry;
 pub mod export;
+pub mod guarded;
 pub mod memory;
 pub mod upcast;
 
@@ -110,7 +111,8 @@ pub trait Journal: Send + Sync {
 
     /// Events of one stream after `after_stream_seq`, in order, at most `limit` (bounded by
     /// [`BATCH_EVENTS_MAX`]). An unknown stream is empty. Stops early at [`BATCH_BYTES_MAX`], but never
-    /// before the first event: only an empty answer means that there is no more.
+    /// before the first event: only an empty answer means that there is no more. Damage ends the answer too;
+    /// it is [`Error::Corrupt`] with its entry once nothing stands before it.
     async fn read(
         &self,
         cx: &CallContext,
@@ -129,6 +131,9 @@ pub trait Journal: Send + Sync {
 
     /// Follows the journal's last sequence number; a change means there is something to read.
     fn head(&self) -> watch::Receiver<u64>;
+
+    /// Why every append is refused for good, if it is: [`Error::Corrupt`] once damage was found.
+    fn refusal(&self) -> Option<Error>;
 
     /// Checks entries from `from_seq` on against the chain; from 0 or 1, everything else that is stored as
     /// well. Never changes what is stored; damage that it finds, except in a blob, refuses writes from then on.

@@ -1,8 +1,11 @@
 //! The process is lost after every single event, and a reply is lost after its effect: the next process
 //! finishes the run with every effect done exactly once, and the record verifies.
 
+use opsward_domain::alert::{Alert, Condition, Severity};
 use opsward_domain::context::Origin;
+use opsward_domain::event::StreamKind;
 use opsward_domain::fault::Fault;
+use opsward_domain::label::{Integrity, Label, Labelled};
 use opsward_ports::journal::Journal;
 use opsward_ports::provider::memory::Trouble;
 use opsward_surface::view;
@@ -33,7 +36,7 @@ async fn run(value: &Value, appends: u64, trouble: Option<Trouble>) -> (World, o
     let _ = dying
         .settle(&system(), &stream, 1_500, |state| view::settled(state) && view::status(state) != "awaiting_approval")
         .await;
-    let died = journal.dead();
+    let died = journal.guard.came();
     drop(dying);
     let (next, _) = world.process(APPENDS_FOR_EVER).await;
     for unfinished in next.views.unfinished() {
@@ -105,4 +108,42 @@ async fn a_world_that_moved_after_the_plan_voids_it() {
         .unwrap();
     assert_eq!(view::status(&state), "undone");
     assert!(state.plans[0].failure.as_ref().unwrap().contains("has changed since"), "{:?}", state.plans[0].failure);
+}
+
+/// An alert of a workload that is gone, reported in words or measured here.
+fn alert(fingerprint: &str, condition: Condition) -> Alert {
+    Alert {
+        fingerprint: fingerprint.to_owned(),
+        name: fingerprint.to_owned(),
+        workspace: shop(),
+        workload: None,
+        condition,
+        severity: Severity::Critical,
+        started_at_ms: 1,
+        text: Labelled::new("words", Label::of(Integrity::Untrusted)),
+        labels: Default::default(),
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_restart_ends_no_alert_that_only_its_sender_can_end() {
+    let world = World::new();
+    let first = world.peopled().await;
+    furnish(&first).await;
+    for (name, condition) in [("theirs", Condition::Reported), ("ours", Condition::CrashLoop)] {
+        first.raise(&system(), alert(name, condition)).await.unwrap();
+    }
+    let incident = first.views.open_incidents(&tenant(), &shop())[0].clone();
+    assert_eq!(incident.fingerprints.len(), 2, "both are in one incident");
+    drop(first);
+    let (next, _) = world.process(APPENDS_FOR_EVER).await;
+    next.start().await.unwrap();
+    let name = opsward_engine::facade::stream(&system(), StreamKind::Incident, &incident.id);
+    let ours = |state: &opsward_engine::state::RunState| state.cleared.contains(&"ours".to_owned());
+    let state = next.settle(&system(), &name, 10_000, ours).await.unwrap();
+    assert_eq!(state.cleared, ["ours"], "the watch looked, and knows nothing about theirs");
+    for _ in 0..2 {
+        next.clear(&system(), &shop(), "theirs").await.unwrap();
+    }
+    assert_eq!(next.run(&system(), &name).await.unwrap().cleared, ["ours", "theirs"], "each ends once");
 }

@@ -207,7 +207,7 @@ async fn losing_the_process_at_any_moment_doubles_and_loses_no_run() {
         for run in firings(&world).await {
             let _ = dying.settle(&system(), &run, 300, view::settled).await;
         }
-        deaths += u32::from(journal.dead());
+        deaths += u32::from(journal.guard.came());
         drop(dying);
         let (next, _) = world.process(APPENDS_FOR_EVER).await;
         next.tend_schedules().await.unwrap();

@@ -9,7 +9,7 @@ use async_trait::async_trait;
 use opsward_cedar::CedarPolicy;
 use opsward_domain::action::Action;
 use opsward_domain::context::{CallContext, Origin};
-use opsward_domain::event::{Event, NewEvent, StreamKind, StreamName};
+use opsward_domain::event::{NewEvent, StreamName};
 use opsward_domain::fault::Fault;
 use opsward_domain::name::{Subject, Tenant, Workspace};
 use opsward_domain::principal::Role;
@@ -21,8 +21,9 @@ use opsward_engine::start::Options;
 use opsward_engine::toolbox::{ToolFolder, Toolbox};
 use opsward_ports::clock::{Clock, CountingEntropy, SystemClock};
 use opsward_ports::disk::MemoryDisk;
+use opsward_ports::journal::Error;
+use opsward_ports::journal::guarded::{Guard, Guarded};
 use opsward_ports::journal::memory::MemoryJournal;
-use opsward_ports::journal::{Appended, Error, Journal, Verified};
 use opsward_ports::kits::MemoryKits;
 use opsward_ports::logs::Logs;
 use opsward_ports::logs::memory::MemoryLogs;
@@ -34,65 +35,35 @@ use opsward_ports::series::SeriesStore;
 use opsward_ports::series::memory::MemorySeries;
 use opsward_ports::telemetry::memory::MemoryTelemetry;
 use serde_json::{Value, json};
-use tokio::sync::watch;
 
 /// A journal whose process dies after a number of appends: from then on nothing is written or read.
-pub(crate) struct Dying {
-    inner: Arc<MemoryJournal>,
+pub(crate) type Dying = Guarded<Death>;
+
+pub(crate) struct Death {
     appends_left: AtomicU64,
 }
 
-impl Dying {
-    fn gone() -> Error {
-        Error::Unavailable { detail: "the process is gone".into(), hint: String::new() }
-    }
+impl Death {
     /// True once the process is gone.
-    pub(crate) fn dead(&self) -> bool {
+    pub(crate) fn came(&self) -> bool {
         self.appends_left.load(Ordering::SeqCst) == 0
-    }
-    fn alive(&self) -> Result<(), Error> {
-        if self.dead() { Err(Self::gone()) } else { Ok(()) }
     }
 }
 
 #[async_trait]
-impl Journal for Dying {
-    async fn append(
-        &self,
-        cx: &CallContext,
-        stream: &StreamName,
-        expected: u64,
-        events: Vec<NewEvent>,
-    ) -> Result<Appended, Error> {
-        self.alive()?;
+impl Guard for Death {
+    type Passing = ();
+    async fn before(&self, _events: &[NewEvent]) -> Result<(), Error> {
+        self.reading()?;
         // Counted before anybody can see it, so that who waits for the last one finds the process gone.
         // Never below none: two appends at once may both have been alive.
         let _ = self.appends_left.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1));
-        self.inner.append(cx, stream, expected, events).await
+        Ok(())
     }
-    async fn read(&self, cx: &CallContext, stream: &StreamName, after: u64, limit: usize) -> Result<Vec<Event>, Error> {
-        self.alive()?;
-        self.inner.read(cx, stream, after, limit).await
-    }
-    async fn feed(&self, cx: &CallContext, after: u64, limit: usize) -> Result<Vec<Event>, Error> {
-        self.alive()?;
-        self.inner.feed(cx, after, limit).await
-    }
-    async fn streams(&self, cx: &CallContext, kind: StreamKind, limit: usize) -> Result<Vec<(StreamName, u64)>, Error> {
-        self.alive()?;
-        self.inner.streams(cx, kind, limit).await
-    }
-    fn head(&self) -> watch::Receiver<u64> {
-        self.inner.head()
-    }
-    async fn verify(&self, from_seq: u64) -> Result<Verified, Error> {
-        self.inner.verify(from_seq).await
-    }
-    async fn put_blob(&self, cx: &CallContext, bytes: &[u8]) -> Result<String, Error> {
-        self.inner.put_blob(cx, bytes).await
-    }
-    async fn get_blob(&self, cx: &CallContext, digest: &str) -> Result<Option<Vec<u8>>, Error> {
-        self.inner.get_blob(cx, digest).await
+    async fn after(&self, _passing: ()) {}
+    fn reading(&self) -> Result<(), Error> {
+        let gone = || Error::Unavailable { detail: "the process is gone".into(), hint: String::new() };
+        if self.came() { Err(gone()) } else { Ok(()) }
     }
 }
 
@@ -193,7 +164,8 @@ impl World {
 
     /// A process over this world that dies after `appends`.
     pub(crate) async fn process(&self, appends: u64) -> (Arc<Engine>, Arc<Dying>) {
-        let journal = Arc::new(Dying { inner: self.journal.clone(), appends_left: AtomicU64::new(APPENDS_FOR_EVER) });
+        let death = Death { appends_left: AtomicU64::new(APPENDS_FOR_EVER) };
+        let journal = Arc::new(Guarded::new(self.journal.clone(), death));
         let parts = Parts {
             journal: journal.clone(),
             provider: self.platform.clone().unwrap_or_else(|| self.provider.clone()),
@@ -219,7 +191,7 @@ impl World {
         };
         let engine = Engine::compose(parts, options).await.unwrap();
         engine.catch_up().await.unwrap();
-        journal.appends_left.store(appends, Ordering::SeqCst);
+        journal.guard.appends_left.store(appends, Ordering::SeqCst);
         (engine, journal)
     }
 

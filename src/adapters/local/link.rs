@@ -80,11 +80,12 @@ impl Link {
     /// Asks the shim, starting one if there is none.
     pub(crate) async fn ask(&self, ask: Ask) -> Result<Reply, Fault> {
         let mut held = self.stream.lock().await;
-        if let Some(stream) = held.as_mut() {
-            if let Ok(reply) = self.exchange(stream, ask.clone()).await {
-                return self.heard(reply);
-            }
-            *held = None;
+        // Taken out: whoever gives up waiting leaves no connection behind that still owes an answer.
+        if let Some(mut stream) = held.take()
+            && let Ok(reply) = self.exchange(&mut stream, ask.clone()).await
+        {
+            *held = Some(stream);
+            return self.heard(reply);
         }
         let mut stream = self.connect_or_start().await?;
         let reply = self.exchange(&mut stream, ask).await?;

@@ -168,6 +168,10 @@ impl Journal for SqliteJournal {
         self.shared.head.subscribe()
     }
 
+    fn refusal(&self) -> Option<Error> {
+        self.shared.refusal()
+    }
+
     async fn verify(&self, from_seq: u64) -> Result<Verified, Error> {
         let (after, to) = (from_seq.saturating_sub(1), *self.shared.head.borrow());
         if after > to {

@@ -138,6 +138,10 @@ impl Journal for MemoryJournal {
         self.head.subscribe()
     }
 
+    fn refusal(&self) -> Option<Error> {
+        None
+    }
+
     async fn verify(&self, from_seq: u64) -> Result<Verified, Error> {
         let state = self.state();
         let before = from_seq.saturating_sub(1);

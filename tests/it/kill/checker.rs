@@ -34,6 +34,10 @@ pub(super) async fn check(data: &Path) -> Found {
     every_plan_and_turn_ended_once(&entries);
     every_yes_was_used_once(&entries);
     every_firing_has_one_run(&entries);
+    every_request_came_to_one_thing(&entries);
+    every_call_has_one_answer(&entries);
+    every_incident_ended_once(&entries);
+    what_was_withheld_or_lapsed_had_no_effect(&entries);
     Found {
         intents: entries.iter().filter(|e| e.kind == "step_started" || e.kind == "undo_started").count(),
         effects: ledger.len(),
@@ -176,4 +180,79 @@ fn every_firing_has_one_run(entries: &[Entry]) {
         });
         assert_eq!(begun.count(), 1, "{run} began never or twice");
     }
+}
+
+/// A typed action came to one plan or to one fault, and somebody's words to a turn.
+fn every_request_came_to_one_thing(entries: &[Entry]) {
+    for (at, entry) in entries.iter().enumerate() {
+        let later = |kinds: &[&str]| {
+            let same = entries[at..].iter().filter(|other| other.stream == entry.stream);
+            same.filter(|other| kinds.contains(&other.kind.as_str())).count()
+        };
+        match entry.kind.as_str() {
+            "action_requested" => {
+                assert_eq!(later(&["plan_proposed", "fault_raised"]), 1, "{}: lost or doubled", entry.stream);
+            }
+            "message_received" => assert!(later(&["turn_ended"]) > 0, "{}: never answered", entry.stream),
+            _ => {}
+        }
+    }
+}
+
+/// What a model or a schedule called for ran once, and what it came to is told once.
+fn every_call_has_one_answer(entries: &[Entry]) {
+    let mut open: BTreeMap<(&str, String), u32> = BTreeMap::new();
+    for entry in entries {
+        let body = &entry.body;
+        let stream = entry.stream.as_str();
+        match entry.kind.as_str() {
+            "model_replied" => {
+                let calls = body["calls"].as_array().unwrap().iter();
+                open.extend(calls.map(|call| ((stream, text_of(call, "id")), 0)));
+            }
+            "tool_requested" => {
+                open.insert((stream, text_of(&body["call"], "id")), 0);
+            }
+            "tool_returned" | "tool_failed" => {
+                let key = (stream, text_of(body, "call"));
+                *open.get_mut(&key).unwrap_or_else(|| panic!("{key:?} was never called")) += 1;
+            }
+            _ => {}
+        }
+    }
+    let odd: Vec<_> = open.iter().filter(|(_, answers)| **answers != 1).collect();
+    assert!(odd.is_empty(), "calls answered never or twice: {odd:?}");
+}
+
+/// Each incident is resolved or handed to people, once; each of its alerts ends at most once.
+fn every_incident_ended_once(entries: &[Entry]) {
+    for opened in entries.iter().filter(|entry| entry.kind == "incident_opened") {
+        let own: Vec<&Entry> = entries.iter().filter(|entry| entry.stream == opened.stream).collect();
+        let ends = own.iter().filter(|e| ["incident_resolved", "incident_escalated"].contains(&e.kind.as_str()));
+        assert_eq!(ends.count(), 1, "{}: ended never or twice", opened.stream);
+        let cleared: Vec<String> =
+            own.iter().filter(|e| e.kind == "alert_cleared").map(|e| text_of(&e.body, "fingerprint")).collect();
+        let once: BTreeSet<&String> = cleared.iter().collect();
+        assert_eq!(once.len(), cleared.len(), "{}: an alert ended twice", opened.stream);
+    }
+}
+
+/// Plans by what was decided about them: withheld or lapsed ones were never begun, measured ones once.
+fn what_was_withheld_or_lapsed_had_no_effect(entries: &[Entry]) {
+    let plan = |entry: &Entry| (entry.stream.clone(), text_of(&entry.body, "plan"));
+    let of = |kind: &str| entries.iter().filter(|entry| entry.kind == kind).map(plan).collect::<Vec<_>>();
+    let begun: BTreeSet<_> = of("step_started").into_iter().collect();
+    for withheld in of("plan_withheld") {
+        assert!(!begun.contains(&withheld), "{withheld:?} was withheld and begun");
+    }
+    let measured = of("goal_checked");
+    let once: BTreeSet<_> = measured.iter().collect();
+    assert_eq!(once.len(), measured.len(), "a goal was measured twice");
+    let approvals = |kind: &str| -> Vec<String> {
+        entries.iter().filter(|entry| entry.kind == kind).map(|entry| text_of(&entry.body, "approval")).collect()
+    };
+    let (used, voided) = (approvals("approval_used"), approvals("approval_voided"));
+    let once: BTreeSet<_> = voided.iter().collect();
+    assert_eq!(once.len(), voided.len(), "a request for a yes lapsed twice");
+    assert!(voided.iter().all(|id| !used.contains(id)), "what lapsed was used");
 }

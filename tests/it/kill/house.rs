@@ -7,11 +7,11 @@ use std::time::{Duration, Instant};
 
 use opsward_domain::fault::Fault;
 use opsward_surface::cli::Client;
-use rustix::process::Signal;
+use rustix::process::{Pid, Signal};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use crate::support::{binary, end_processes_of};
+use crate::support::{binary, end_processes_of, processes_of};
 
 /// Longest wait for anything here.
 const WITHIN: Duration = Duration::from_secs(60);
@@ -25,14 +25,15 @@ pub(super) struct House {
     address: String,
     token: Option<String>,
     config: Option<String>,
-    pub(super) starts: u32,
+    /// How far its clock goes ahead.
+    pub(super) ahead_ms: i64,
 }
 
 impl House {
     /// A folder where nothing was started yet; `config` is the service's configuration, if it needs one.
     pub(super) fn new(config: Option<&str>) -> Self {
         let (data, config) = (TempDir::new().unwrap(), config.map(str::to_owned));
-        Self { data, child: None, address: String::new(), token: None, config, starts: 0 }
+        Self { data, child: None, address: String::new(), token: None, config, ahead_ms: 0 }
     }
 
     /// Starts the service, to be lost at `point` if one is named. False if it was lost before it was ready.
@@ -46,10 +47,10 @@ impl House {
             command.arg("--config").arg(path);
         }
         command.env_remove("OPSWARD_CRASH_AT").envs(point.map(|point| ("OPSWARD_CRASH_AT", point)));
+        command.env("OPSWARD_CLOCK_AHEAD_MS", self.ahead_ms.to_string());
         let mut child = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
         let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
         self.child = Some(child);
-        self.starts += 1;
         let Some(Ok(first)) = lines.next() else { return false };
         self.address = first.strip_prefix("opsward listens on ").unwrap_or_else(|| panic!("{first}")).to_owned();
         let Some(Ok(second)) = lines.next() else { return false };
@@ -90,14 +91,15 @@ impl House {
         self.child.as_mut().is_some_and(|child| child.try_wait().unwrap().is_none())
     }
 
-    /// Waits until the service was lost, by SIGKILL and by nothing else.
+    /// Waits until the service was lost, by SIGKILL and by nothing else. Nothing to do if that was seen already.
     pub(super) async fn lost(&mut self, point: &str) {
         let until = Instant::now() + WITHIN;
         while self.alive() {
             assert!(Instant::now() < until, "{point} was not reached");
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
-        let status = self.child.take().unwrap().wait().unwrap();
+        let Some(mut child) = self.child.take() else { return };
+        let status = child.wait().unwrap();
         assert_eq!(status.signal(), Some(Signal::KILL.as_raw()), "{point}: it ended otherwise: {status}");
     }
 
@@ -145,6 +147,38 @@ impl House {
         }
     }
 
+    /// The parents of its workloads.
+    pub(super) fn shims(&self) -> Vec<Pid> {
+        let is_shim = |pid: &Pid| {
+            let line = std::fs::read(format!("/proc/{}/cmdline", pid.as_raw_nonzero())).unwrap_or_default();
+            line.split(|byte| *byte == 0).nth(1) == Some(b"__shim")
+        };
+        processes_of(self.data.path()).into_iter().filter(is_shim).collect()
+    }
+
+    /// Says yes to the next thing that waits for it, or until the service is lost.
+    pub(super) async fn agree(&mut self) {
+        let until = Instant::now() + WITHIN;
+        while self.alive() {
+            assert!(Instant::now() < until, "nothing ever waited for a yes");
+            if self.yes_to_all().await > 0 {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    }
+
+    /// Says yes to whatever waits now; how much that was.
+    async fn yes_to_all(&self) -> usize {
+        let Ok(list) = self.client().get("/approvals").await else { return 0 };
+        let list = list.as_array().cloned().unwrap_or_default();
+        for line in &list {
+            let path = format!("/approvals/{}/approve", line["id"].as_str().unwrap());
+            let _: Result<Value, Fault> = self.client().post(&path, &json!({})).await;
+        }
+        list.len()
+    }
+
     /// Says yes to whatever waits, until nothing runs and nothing waits; the time it took.
     pub(super) async fn rest(&self) -> Duration {
         let began = Instant::now();
@@ -154,10 +188,7 @@ impl House {
                 return began.elapsed();
             }
             assert!(began.elapsed() < WITHIN, "these never end: {open:?}");
-            for line in self.client().get("/approvals").await.unwrap().as_array().unwrap() {
-                let path = format!("/approvals/{}/approve", line["id"].as_str().unwrap());
-                let _: Result<Value, Fault> = self.client().post(&path, &json!({})).await;
-            }
+            self.yes_to_all().await;
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
     }
