@@ -34,7 +34,7 @@ pub struct App {
     /// Kept for an orderly end.
     pub provider: Arc<LocalProvider>,
     journal: Arc<SqliteJournal>,
-    /// Pressed at the end: a backup in progress stops.
+    /// Pressed at the end, and when there is nothing sound to back up: a backup in progress stops.
     ending: opsward_snapshots::CancelToken,
 }
 
@@ -45,6 +45,8 @@ impl App {
         let dir = &config.data.dir;
         make_private(dir)?;
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+        #[cfg(debug_assertions)]
+        let clock = crate::crash::clock(clock)?;
         let entropy = Arc::new(SystemEntropy);
         let options = opsward_sqlite::Options { bytes_max: config.data.journal_bytes_max };
         let journal = SqliteJournal::open(&dir.join(JOURNAL), options).await.map_err(journal_fault)?;
@@ -91,6 +93,8 @@ impl App {
             outside_switch: Arc::new(move || stop.exists()),
         };
         let engine = Engine::compose(parts, options).await?;
+        // Reading everything finds damage before anything is written.
+        engine.catch_up().await?;
         Ok(Self { engine, provider, journal, ending: Default::default() })
     }
 
@@ -111,20 +115,25 @@ impl App {
     /// Verifies, behind the running service, what opening took on the word of the last checkpoint.
     /// Damage refuses writes from then on.
     pub fn verify_behind(&self) {
-        let journal = self.journal.clone();
+        let (journal, ending) = (self.journal.clone(), self.ending.clone());
         tokio::spawn(async move {
             match journal.verify_behind().await {
                 Ok(verified) if verified.damage.is_empty() => {}
                 Ok(verified) => {
-                    tracing::error!(damage = ?verified.damage.first(), "the journal is damaged; writes are refused")
+                    tracing::error!(damage = ?verified.damage.first(), "the journal is damaged; writes are refused");
+                    // A backup of it would push a sound one out.
+                    ending.cancel();
                 }
                 Err(error) => tracing::warn!(%error, "the journal could not be verified"),
             }
         });
     }
 
-    /// Backs the own state up from time to time, behind the running service.
+    /// Backs the own state up from time to time, behind the running service; never a damaged one.
     pub fn back_up_behind(&self, config: &Config) {
+        if self.engine.read_only().is_some() {
+            return;
+        }
         let (data, clock) = (config.data.clone(), self.engine.parts.clock.clone());
         tokio::spawn(crate::recovery::schedule::run(data, clock, self.ending.clone()));
     }

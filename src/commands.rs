@@ -17,10 +17,6 @@ use opsward_domain::fault::Fault;
 use opsward_surface::{cli, problem};
 
 fn command() -> Command {
-    let path = |name: &'static str, about: &'static str| {
-        Arg::new(name).long(name).value_parser(clap::value_parser!(PathBuf)).help(about)
-    };
-    let data = || path("data", "folder for everything it keeps (opsward-data)");
     let config = || path("config", "configuration file; `opsward config sample` prints one");
     let listen = || Arg::new("listen").long("listen").help("address and port (127.0.0.1:7700)");
     let observe = Arg::new("observe-only")
@@ -65,25 +61,40 @@ fn command() -> Command {
         )
         .subcommand(diagnose::command())
         .subcommand(state::command())
-        .subcommand(
-            Command::new("audit")
-                .about("The journal's chain and the reasons behind a run")
-                .subcommand_required(true)
-                .subcommand(
-                    Command::new("verify")
-                        .about("Verify the chain: of a stopped server's data folder, or of the running server")
-                        .arg(data()),
-                )
-                .subcommand(
-                    Command::new("explain")
-                        .about("Who asked, what was proposed, which policy said what, who agreed, what happened")
-                        .arg(Arg::new("run").required(true).help("KIND/ID, for example incident/i-0011")),
-                ),
-        );
+        .subcommand(audit());
     for verb in flight::commands().into_iter().chain(cli::commands()) {
         command = command.subcommand(verb);
     }
     command
+}
+
+/// A flag that takes a path.
+fn path(name: &'static str, about: &'static str) -> Arg {
+    Arg::new(name).long(name).value_parser(clap::value_parser!(PathBuf)).help(about)
+}
+
+fn data() -> Arg {
+    path("data", "folder for everything it keeps (opsward-data)")
+}
+
+fn audit() -> Command {
+    let verify = Command::new("verify")
+        .about("Verify the chain: of a stopped server's data folder, of an export, or of the running server")
+        .arg(data())
+        .arg(path("export", "a file that `opsward audit export` wrote").conflicts_with("data"));
+    let export = Command::new("export")
+        .about("Write a stopped server's journal as lines of JSON that anybody can verify")
+        .arg(data().required(true))
+        .arg(path("out", "the new file").short('o').required(true));
+    let explain = Command::new("explain")
+        .about("Who asked, what was proposed, which policy said what, who agreed, what happened")
+        .arg(Arg::new("run").required(true).help("KIND/ID, for example incident/i-0011"));
+    Command::new("audit")
+        .about("The journal's chain and the reasons behind a run")
+        .subcommand_required(true)
+        .subcommand(verify)
+        .subcommand(export)
+        .subcommand(explain)
 }
 
 fn demo() -> Command {
@@ -207,10 +218,20 @@ async fn up(matches: &ArgMatches) -> Result<u8, Fault> {
     let mut config = config(matches)?;
     config.server.observe_only |= matches.get_flag("observe-only");
     let server = Server::open(&config, this_binary()?).await?;
-    server.app.found(&config).await?;
-    let link = server.app.owner_link(&config).await?;
-    say(&format!("opsward listens on http://{}", server.address));
-    say(&format!("owner link (once, 24 h): http://{}/#link={link}", server.address));
+    let address = server.address;
+    match server.app.engine.read_only() {
+        None => {
+            server.app.found(&config).await?;
+            let link = server.app.owner_link(&config).await?;
+            say(&format!("opsward listens on http://{address}"));
+            say(&format!("owner link (once, 24 h): http://{address}/#link={link}"));
+        }
+        Some(fault) => {
+            say(&format!("opsward listens on http://{address}"));
+            say(&format!("READ-ONLY: {}; {}", fault.message, fault.hint));
+            say("sign in with a token you have: a new one could not be recorded");
+        }
+    }
     if config.server.observe_only {
         say("observe-only: plans are made and kept, nothing is changed");
     }
@@ -253,10 +274,18 @@ async fn doctor(matches: &ArgMatches) -> Result<u8, Fault> {
 }
 
 async fn audit_command(verb: &str, matches: &ArgMatches) -> Result<u8, Fault> {
-    if verb == "verify"
-        && let Some(dir) = matches.get_one::<PathBuf>("data")
-    {
-        let verified = opsward::audit::verify(dir).await?;
+    let file = |name| matches.try_get_one::<PathBuf>(name).ok().flatten();
+    if let ("export", Some(dir), Some(out)) = (verb, file("data"), file("out")) {
+        let entries = opsward::audit::export(dir, out).await?;
+        say(&format!("{entries} entries in {}", out.display()));
+        return Ok(0);
+    }
+    let at_rest = match (file("data"), file("export")) {
+        (Some(dir), _) => Some(opsward::audit::verify(dir).await?),
+        (None, Some(export)) => Some(opsward::audit::verify_export(export)?),
+        (None, None) => None,
+    };
+    if let Some(verified) = at_rest {
         say(&serde_json::to_string_pretty(&verified).unwrap_or_default());
         return Ok(u8::from(!verified.damage.is_empty()));
     }

@@ -1,11 +1,12 @@
 //! `opsward log templates FILE...`: mines the templates of files, then prints what each line is. Needs no
 //! server, keeps nothing, and reads every file twice so that no line shows a template that was still
-//! changing.
+//! changing. Files that gzip packed are unpacked on the way, never to the disk and never without a bound.
 
 use std::collections::HashMap;
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom, Write};
 
+use flate2::bufread::MultiGzDecoder;
 use opsward_domain::fault::{Code, Fault};
 use opsward_domain::label::visible;
 use opsward_templates::format::Format;
@@ -14,6 +15,11 @@ use serde::Serialize;
 
 /// Most bytes of a line; what is longer is cut, and counted.
 const LINE_BYTES_MAX: u64 = 1 << 20;
+/// Most bytes that a packed file may unpack to.
+const UNPACKED_BYTES_MAX: u64 = 64 << 30;
+/// How packed files begin.
+const GZIP: [u8; 2] = [0x1f, 0x8b];
+const ZSTD: [u8; 4] = [0x28, 0xb5, 0x2f, 0xfd];
 /// Bounds of the templates of one run.
 const LIMITS: Limits = Limits { templates_max: 100_000, bytes_max: 256 << 20, when_full: WhenFull::Lump };
 /// Widest text in the table.
@@ -72,11 +78,39 @@ struct Found {
 struct Source {
     name: String,
     file: File,
+    packed: bool,
+}
+
+impl Source {
+    /// Its text from the beginning.
+    fn reader(&mut self) -> io::Result<Box<dyn BufRead + '_>> {
+        self.file.seek(SeekFrom::Start(0))?;
+        let file = BufReader::with_capacity(1 << 16, &mut self.file);
+        if !self.packed {
+            return Ok(Box::new(file));
+        }
+        let unpacked = Unpacked { inner: MultiGzDecoder::new(file), left: UNPACKED_BYTES_MAX };
+        Ok(Box::new(BufReader::with_capacity(1 << 16, unpacked)))
+    }
+}
+
+/// What comes out of a packed file, up to a bound.
+struct Unpacked<R> {
+    inner: R,
+    left: u64,
+}
+
+impl<R: Read> Read for Unpacked<R> {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        let read = self.inner.read(into)?;
+        self.left = self.left.checked_sub(read as u64).ok_or_else(|| io::Error::other("it unpacks to too much"))?;
+        Ok(read)
+    }
 }
 
 /// Mines and prints.
 ///
-/// Faults: a file that cannot be read, or is compressed; an output that fails (`Cancelled` if its reader
+/// Faults: a file that cannot be read or unpacked; an output that fails (`Cancelled` if its reader
 /// went away).
 pub fn run(options: &Options, out: &mut impl Write) -> Result<Summary, Fault> {
     let mut sources = options.files.iter().map(|name| open(name)).collect::<Result<Vec<_>, _>>()?;
@@ -133,11 +167,11 @@ fn open(name: &str) -> Result<Source, Fault> {
     file.rewind()
         .and_then(|()| (&mut file).take(4).read_to_end(&mut magic))
         .map_err(|error| failed("read", name, &error))?;
-    if magic.starts_with(&[0x1f, 0x8b]) || magic == [0x28, 0xb5, 0x2f, 0xfd] {
-        return Err(Fault::invalid(format!("{name} is compressed"))
-            .hint(format!("unpack it on the way: zcat {name} | opsward log templates -")));
+    if magic == ZSTD {
+        return Err(Fault::invalid(format!("{name} is packed by zstd"))
+            .hint(format!("unpack it on the way: zstdcat {name} | opsward log templates -")));
     }
-    Ok(Source { name: name.to_owned(), file })
+    Ok(Source { name: name.to_owned(), file, packed: magic.starts_with(&GZIP) })
 }
 
 /// Calls `visit` with number and text of each line; what is not UTF-8 is replaced.
@@ -146,9 +180,9 @@ fn each_line(
     summary: &mut Summary,
     mut visit: impl FnMut(u64, &str) -> Result<usize, Fault>,
 ) -> Result<(), Fault> {
-    let fail = |error: io::Error| failed("read", &source.name, &error);
-    source.file.seek(SeekFrom::Start(0)).map_err(fail)?;
-    let mut reader = BufReader::with_capacity(1 << 16, &mut source.file);
+    let (name, what) = (source.name.clone(), if source.packed { "unpack" } else { "read" });
+    let fail = |error: io::Error| failed(what, &name, &error);
+    let mut reader = source.reader().map_err(fail)?;
     let mut line = Vec::new();
     let mut number = 0;
     loop {
@@ -336,8 +370,39 @@ mod tests {
         };
         assert!(fault("/nowhere/at/all.log").to_string().contains("cannot read"));
         assert!(fault("/").to_string().contains("not a file"));
+        for (bytes, says) in [(&[0x1f, 0x8b, 8, 0][..], "cannot unpack"), (&ZSTD[..], "packed by zstd")] {
+            let mut file = tempfile::NamedTempFile::new().unwrap();
+            file.write_all(bytes).unwrap();
+            assert!(fault(file.path().to_str().unwrap()).to_string().contains(says));
+        }
+    }
+
+    fn packed(text: &[u8]) -> Vec<u8> {
+        let mut packer = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
+        packer.write_all(text).unwrap();
+        packer.finish().unwrap()
+    }
+
+    #[test]
+    fn packed_files_are_read_as_their_text() {
+        let text = b"took 5 ms\ntook 6 ms\n\xff odd\n".repeat(1_000);
+        // Rotated logs are often appended to one another.
+        let both = [packed(&text), packed(b"took 7 ms\n")].concat();
+        let plain = [&text[..], b"took 7 ms\n"].concat();
+        for json in [true, false] {
+            assert_eq!(printed(&both, Format::Content, json), printed(&plain, Format::Content, json));
+        }
+        // Cut short, what came before is no result.
         let mut file = tempfile::NamedTempFile::new().unwrap();
-        file.write_all(&[0x1f, 0x8b, 8, 0]).unwrap();
-        assert!(fault(file.path().to_str().unwrap()).to_string().contains("compressed"));
+        file.write_all(&both[..both.len() - 9]).unwrap();
+        let options = Options { files: vec![file.path().display().to_string()], format: Format::Auto, json: true };
+        assert!(run(&options, &mut Vec::new()).unwrap_err().to_string().contains("cannot unpack"));
+    }
+
+    #[test]
+    fn what_unpacks_to_too_much_is_not_read_to_its_end() {
+        let mut unpacked = Unpacked { inner: io::repeat(b'x'), left: 100_000 };
+        let error = io::copy(&mut unpacked, &mut io::sink()).unwrap_err();
+        assert_eq!(error.to_string(), "it unpacks to too much");
     }
 }

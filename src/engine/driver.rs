@@ -76,6 +76,10 @@ impl Drivers {
         if !matches!(stream.kind, StreamKind::Conversation | StreamKind::Incident | StreamKind::Command) {
             return;
         }
+        // What cannot be recorded is not begun.
+        if engine.read_only().is_some() {
+            return;
+        }
         let mut running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(already) = running.get_mut(stream) {
             already.again = true;

@@ -16,6 +16,7 @@ use opsward_ports::provider::{Observation, Provider, Query};
 use tokio::sync::watch;
 
 use crate::changes::Changes;
+use crate::damage;
 use crate::driver::Drivers;
 use crate::gate::{Gate, Setting};
 use crate::incidents::Lifecycles;
@@ -370,14 +371,20 @@ impl Engine {
         Ok(())
     }
 
+    /// Why nothing can be recorded, and so nothing be changed, if that is so: the journal is damaged.
+    pub fn read_only(&self) -> Option<Fault> {
+        self.parts.journal.refusal().map(journal_fault)
+    }
+
     /// A page of events after `after`, of the caller's tenant, that the caller may see. A page can be empty
-    /// and not the end: what is hidden moves the cursor too.
+    /// and not the end: what is hidden or damaged moves the cursor too.
     pub async fn feed(&self, cx: &CallContext, after: u64, limit: usize) -> Result<Page, Fault> {
-        let events = self.parts.journal.feed(cx, after, limit.min(BATCH_EVENTS_MAX)).await.map_err(journal_fault)?;
+        let journal = self.parts.journal.as_ref();
+        let (events, cursor) = damage::feed(journal, cx, after, limit.min(BATCH_EVENTS_MAX)).await?;
         self.catch_up().await?;
-        let (end, cursor) = (events.is_empty(), events.last().map_or(after, |event| event.seq));
         let visible = |event: &Event| self.may_see(cx, &event.stream);
-        Ok(Page { events: events.into_iter().filter(visible).map(without_hashes).collect(), cursor, end })
+        let events = events.into_iter().filter(visible).map(without_hashes).collect();
+        Ok(Page { events, cursor, end: cursor == after })
     }
 
     /// A run is seen by who has a role where it acts, or asked for it; people and switches by admins. Another

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use opsward_domain::alert::Condition;
 use opsward_domain::cause::{Claim, Diagnosis};
 use opsward_domain::context::CallContext;
 use opsward_domain::event::CheckVerdict;
@@ -25,6 +26,7 @@ use crate::incidents::Lifecycles;
 use crate::observe::{Glance, Looked};
 use crate::parts::Parts;
 use crate::state::RunState;
+use crate::writes;
 
 /// The metrics that objectives and goals are measured by.
 pub(crate) const REQUEST_METRICS: [&str; 4] = [
@@ -134,7 +136,17 @@ impl Senses for Live {
             evidence: &[],
         };
         let (verdict, claims) = check(goal, &view);
-        Ok(Measured { verdict, claims })
+        let measured = Measured { verdict, claims };
+        let Condition::VolumeNearlyFull { volume, .. } = &goal.condition else { return Ok(measured) };
+        let query = SeriesQuery {
+            workspace: workspace.clone(),
+            workload: None,
+            metric: writes::VOLUME_METRIC.to_owned(),
+            labels: BTreeMap::from([("volume".to_owned(), volume.to_string())]),
+            window: after,
+        };
+        let used = parts.series.range(cx, &query).await?;
+        Ok(writes::confirmed(measured, &used, after))
     }
 
     async fn look(&self, cx: &CallContext, workspace: &Workspace, name: &str, args: &Value) -> Result<Looked, Fault> {

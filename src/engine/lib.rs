@@ -6,6 +6,7 @@
 pub mod answers;
 pub mod changes;
 pub mod converse;
+mod damage;
 pub mod diagnosis;
 pub mod driver;
 pub mod executor;
@@ -33,6 +34,7 @@ pub mod toolbox;
 pub mod transcript;
 pub mod turn;
 pub mod watch;
+mod writes;
 
 pub use opsward_ports::provider;
 

@@ -105,7 +105,7 @@ pub fn journal_fault(error: journal::Error) -> Fault {
         journal::Error::NotFound => Fault::not_found(error.to_string()),
         journal::Error::TooLarge(_) => Fault::new(Code::TooMany, error.to_string()),
         journal::Error::Corrupt { .. } => Fault::new(Code::Corrupt, error.to_string())
-            .hint("writes are refused; run `opsward audit verify` and restore the data directory from a backup"),
+            .hint("nothing is changed or recorded any more: `opsward audit verify` names the damage, `opsward state restore` brings a backup back"),
         journal::Error::Unavailable { detail, hint } => {
             Fault::unavailable("journal is not available").detail(detail).hint(hint)
         }

@@ -13,8 +13,9 @@ use opsward_domain::principal::{Kind, Principal, Role};
 use opsward_domain::time::AtMs;
 use opsward_ports::clock::{Clock, Entropy};
 use opsward_ports::identity::{Credential, Identity};
-use opsward_ports::journal::{BATCH_EVENTS_MAX, Journal};
+use opsward_ports::journal::Journal;
 
+use crate::damage::{Page, Reading};
 use crate::parts::{journal_fault, system_context};
 
 /// How long a one-time link may be used.
@@ -95,7 +96,8 @@ pub struct Listed {
     pub tokens: BTreeMap<Id, Option<AtMs>>,
 }
 
-/// The people of every tenant.
+/// The people of every tenant. What a damaged entry took away is not known: nobody whom entries before it
+/// let in is let in.
 pub struct People {
     journal: Arc<dyn Journal>,
     clock: Arc<dyn Clock>,
@@ -130,12 +132,20 @@ impl People {
     /// Reads what others appended since.
     async fn refresh(&self, tenant: &Tenant) -> Result<u64, Fault> {
         let (cx, name) = (system_context(tenant)?, stream(tenant)?);
+        let mut reading = Reading::new(self.journal.as_ref(), &cx, &name);
         loop {
             let after = self.read(tenant, |fold| fold.stream_seq).unwrap_or(0);
-            let events = self.journal.read(&cx, &name, after, BATCH_EVENTS_MAX).await.map_err(journal_fault)?;
-            let more = !events.is_empty();
+            let page = reading.page(after).await?;
             let mut folds = self.folds.write().unwrap_or_else(std::sync::PoisonError::into_inner);
             let fold = folds.entry(tenant.clone()).or_default();
+            let Page::Events(events) = page else {
+                if fold.stream_seq == after {
+                    // It may have taken any role and any token away.
+                    *fold = Fold { stream_seq: after + 1, ..Fold::default() };
+                }
+                continue;
+            };
+            let more = !events.is_empty();
             let seen = fold.stream_seq;
             events.iter().filter(|event| event.stream_seq > seen).for_each(|event| fold.apply(event));
             if !more {

@@ -10,13 +10,14 @@ use opsward_domain::seal::GateSeal;
 use opsward_ports::journal::BATCH_EVENTS_MAX;
 
 use crate::changes::Changes;
+use crate::damage;
 use crate::driver::Drivers;
 use crate::facade::{Engine, Setup};
 use crate::gate::Gate;
 use crate::incidents::Lifecycles;
 use crate::investigate::{Live, Senses};
 use crate::keeping::{Keeping, Retention};
-use crate::parts::{Parts, journal_fault, system_context};
+use crate::parts::{Parts, system_context};
 use crate::people::People;
 use crate::projection::Views;
 use crate::score::Scores;
@@ -88,22 +89,24 @@ impl Engine {
         let _one_at_a_time = self.folding.lock().await;
         let cx = system_context(&Tenant::parse("system")?)?;
         loop {
-            let events =
-                self.parts.journal.feed(&cx, self.views.seq(), BATCH_EVENTS_MAX).await.map_err(journal_fault)?;
+            let after = self.views.seq();
+            let (events, cursor) = damage::feed(self.parts.journal.as_ref(), &cx, after, BATCH_EVENTS_MAX).await?;
             for event in &events {
                 self.changes.apply(event);
                 self.views.apply(event);
                 self.scores.apply(event);
                 self.schedules.apply(event);
             }
-            // A page may end early; only an empty one is the end.
-            if events.is_empty() {
+            self.views.step_to(cursor);
+            // A page may end early; only one that leads nowhere is the end.
+            if cursor == after {
                 return Ok(());
             }
         }
     }
 
     /// Continues every unfinished run and starts the loops. Returns once the engine is ready for requests.
+    /// With a damaged journal nothing that would have to be recorded is begun: what there is can be seen.
     pub async fn start(self: &Arc<Self>) -> Result<(), Fault> {
         self.catch_up().await?;
         for stream in self.views.unfinished() {

@@ -10,8 +10,9 @@ use opsward_domain::event::{Body, NewEvent, StreamKind, StreamName};
 use opsward_domain::fault::Fault;
 use opsward_domain::name::{Id, Tenant, Workspace};
 use opsward_ports::clock::Clock;
-use opsward_ports::journal::{BATCH_EVENTS_MAX, Journal};
+use opsward_ports::journal::Journal;
 
+use crate::damage::{Page, Reading};
 use crate::parts::{journal_fault, system_context};
 
 const TENANTS_MAX: usize = 1_000;
@@ -58,8 +59,12 @@ impl Switches {
     }
 
     async fn refresh(&self, tenant: &Tenant) -> Result<u64, Fault> {
+        let (cx, name) = (system_context(tenant)?, stream(tenant)?);
+        let mut reading = Reading::new(self.journal.as_ref(), &cx, &name);
         loop {
-            let (last, more) = self.refresh_page(tenant).await?;
+            let after = self.folds.read().map_or(0, |folds| folds.get(tenant).map_or(0, |fold| fold.stream_seq));
+            let page = reading.page(after).await?;
+            let (last, more) = self.fold_page(tenant, after, page);
             if !more {
                 return Ok(last);
             }
@@ -67,12 +72,16 @@ impl Switches {
     }
 
     /// Folds one page; true if there may be another.
-    async fn refresh_page(&self, tenant: &Tenant) -> Result<(u64, bool), Fault> {
-        let (cx, name) = (system_context(tenant)?, stream(tenant)?);
-        let after = self.folds.read().map_or(0, |folds| folds.get(tenant).map_or(0, |fold| fold.stream_seq));
-        let events = self.journal.read(&cx, &name, after, BATCH_EVENTS_MAX).await.map_err(journal_fault)?;
+    fn fold_page(&self, tenant: &Tenant, after: u64, page: Page) -> (u64, bool) {
         let mut folds = self.folds.write().unwrap_or_else(std::sync::PoisonError::into_inner);
         let fold = folds.entry(tenant.clone()).or_default();
+        let Page::Events(events) = page else {
+            if fold.stream_seq == after {
+                // It may have pressed any switch.
+                *fold = Fold { stream_seq: after + 1, tenant_on: true, ..Fold::default() };
+            }
+            return (fold.stream_seq, true);
+        };
         for event in events.iter().filter(|event| event.stream_seq > after) {
             fold.stream_seq = event.stream_seq;
             match event.body.as_ref() {
@@ -86,7 +95,7 @@ impl Switches {
                 _ => {}
             }
         }
-        Ok((fold.stream_seq, !events.is_empty()))
+        (fold.stream_seq, !events.is_empty())
     }
 
     /// True if no effect may happen in `workspace` now.

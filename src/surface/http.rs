@@ -26,7 +26,7 @@ use opsward_engine::facade::Engine;
 use tokio::sync::Semaphore;
 
 pub use auth::Caller;
-pub use feed::READERS_MAX;
+pub use feed::{Patience, READERS_MAX};
 
 use crate::problem::Problem;
 
@@ -44,13 +44,15 @@ pub struct Shared {
     pub ready: Arc<AtomicBool>,
     /// Places for readers of the feed.
     pub readers: Arc<Semaphore>,
+    /// How long they are waited for.
+    pub patience: Patience,
 }
 
 impl Shared {
     /// A surface of `engine` for these hosts, not ready yet.
     pub fn new(engine: Arc<Engine>, hosts: Vec<String>) -> Self {
         let readers = Arc::new(Semaphore::new(READERS_MAX));
-        Self { engine, hosts: Arc::new(hosts), ready: Arc::default(), readers }
+        Self { engine, hosts: Arc::new(hosts), ready: Arc::default(), readers, patience: Patience::default() }
     }
 }
 
@@ -119,12 +121,17 @@ async fn nothing_here() -> Problem {
     Problem(Fault::not_found("there is nothing at this address").hint("/openapi.json lists every address"))
 }
 
-/// Alive in any case; a second line says when log lines and samples are refused.
+/// Alive in any case; further lines say when log lines and samples are refused, and when everything is that
+/// would have to be recorded.
 async fn health(State(shared): State<Shared>) -> String {
-    match shared.engine.may_take_in() {
-        Ok(()) => "ok\n".to_owned(),
-        Err(fault) => format!("ok\ningest stopped: {}\n", fault.message),
+    let mut said = "ok\n".to_owned();
+    if let Err(fault) = shared.engine.may_take_in() {
+        said.push_str(&format!("ingest stopped: {}\n", fault.message));
     }
+    if let Some(fault) = shared.engine.read_only() {
+        said.push_str(&format!("read-only: {}\n", fault.message));
+    }
+    said
 }
 
 async fn ready(State(shared): State<Shared>) -> impl IntoResponse {

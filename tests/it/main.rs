@@ -5,6 +5,7 @@
 mod bad_days;
 mod crash;
 mod doors;
+mod feed;
 mod keeping;
 mod kill;
 mod recovery;

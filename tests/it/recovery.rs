@@ -157,7 +157,7 @@ fn damage(vault: &Path) {
 }
 
 #[test]
-fn a_damaged_journal_refuses_writes_names_the_entry_and_is_not_backed_up() {
+fn a_damaged_journal_is_named_and_not_backed_up() {
     let (mut service, token) = furnished();
     let data = service.data.path().to_owned();
     assert!(service.command(&token, &["person", "add", "an-odd-one"]).status.success());
@@ -179,9 +179,4 @@ fn a_damaged_journal_refuses_writes_names_the_entry_and_is_not_backed_up() {
         text(&refused)
     );
     assert_eq!(text(&state(&["list"], &[("--data", &data)])).lines().count(), 1, "the good one stays");
-    let up = Command::new(binary()).args(["up", "--listen", "127.0.0.1:0", "--data"]).arg(&data).output().unwrap();
-    assert_eq!(up.status.code(), Some(1), "{}", text(&up));
-    for part in ["journal entry ", "is damaged", "hint: ", "audit verify", "restore"] {
-        assert!(text(&up).contains(part), "{part}: {}", text(&up));
-    }
 }

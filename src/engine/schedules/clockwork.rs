@@ -23,7 +23,7 @@ const MINUTE_MS: i64 = 60_000;
 
 /// Runs until the process ends.
 pub async fn run(engine: Arc<Engine>) {
-    loop {
+    while engine.read_only().is_none() {
         if let Err(fault) = engine.tend_schedules().await {
             tracing::warn!(fault = %fault, "schedules have to wait");
         }

@@ -22,10 +22,24 @@ use crate::problem::Problem;
 const PAGE_EVENTS_MAX: usize = 500;
 /// Most readers at once.
 pub const READERS_MAX: usize = 256;
-/// A reader that takes longer for one frame is dropped; it comes back with its cursor.
-const SEND_WITHIN: Duration = Duration::from_secs(20);
-/// How often a reader is asked whether it is still there; one that misses two such questions is dropped.
-const PING_EVERY: Duration = Duration::from_secs(30);
+/// Times without a word after which a reader is gone.
+const SILENT_PINGS_MAX: u32 = 3;
+
+/// How long readers of the feed are waited for.
+#[derive(Debug, Clone, Copy)]
+pub struct Patience {
+    /// A reader that takes longer for one frame is dropped; it comes back with its cursor.
+    pub send_within: Duration,
+    /// How often a reader is asked whether it is still there; one that says nothing for three such times is
+    /// dropped.
+    pub ping_every: Duration,
+}
+
+impl Default for Patience {
+    fn default() -> Self {
+        Self { send_within: Duration::from_secs(20), ping_every: Duration::from_secs(30) }
+    }
+}
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -55,7 +69,8 @@ pub(super) async fn feed(
         Fault::new(Code::TooMany, format!("{READERS_MAX} readers follow the feed already"))
             .hint("close one, or read pages of /api/v1/events")
     })?;
-    let reader = Reader { engine: s.engine.clone(), cx, token, after: cursor.after, heard: Instant::now() };
+    let (engine, patience) = (s.engine.clone(), s.patience);
+    let reader = Reader { engine, cx, token, after: cursor.after, heard: Instant::now(), patience };
     Ok(upgrade.protocols(["opsward.v1"]).on_upgrade(move |socket| async move {
         if let Err(end) = reader.follow(socket).await {
             tracing::debug!(reason = %end, "feed ended");
@@ -71,13 +86,14 @@ struct Reader {
     token: String,
     after: u64,
     heard: Instant,
+    patience: Patience,
 }
 
 impl Reader {
     async fn follow(mut self, mut socket: WebSocket) -> Result<(), String> {
         let mut head = self.engine.head();
         let mut pieces = self.engine.drivers.pieces.follow();
-        let mut ping = tokio::time::interval(PING_EVERY);
+        let mut ping = tokio::time::interval(self.patience.ping_every);
         loop {
             self.catch_up(&mut socket).await?;
             tokio::select! {
@@ -85,14 +101,14 @@ impl Reader {
                 piece = pieces.recv() => {
                     if let Ok((stream, text)) = piece && self.engine.may_see(&self.cx, &stream) {
                         let text = json!({"piece": text, "stream": stream}).to_string();
-                        send(&mut socket, Message::Text(text.into())).await?;
+                        self.send(&mut socket, Message::Text(text.into())).await?;
                     }
                 }
                 _ = ping.tick() => {
-                    if self.heard.elapsed() > 3 * PING_EVERY {
+                    if self.heard.elapsed() > SILENT_PINGS_MAX * self.patience.ping_every {
                         return Err("the reader is gone".into());
                     }
-                    send(&mut socket, Message::Ping(Bytes::new())).await?;
+                    self.send(&mut socket, Message::Ping(Bytes::new())).await?;
                 }
                 frame = socket.recv() => match frame {
                     Some(Ok(Message::Close(_)) | Err(_)) | None => return Err("closed by the reader".into()),
@@ -111,7 +127,7 @@ impl Reader {
                 self.engine.feed(&self.cx, self.after, PAGE_EVENTS_MAX).await.map_err(|fault| fault.to_string())?;
             for event in &page.events {
                 let text = serde_json::to_string(event).map_err(|error| error.to_string())?;
-                send(socket, Message::Text(text.into())).await?;
+                self.send(socket, Message::Text(text.into())).await?;
             }
             self.after = page.cursor;
             if page.end {
@@ -119,11 +135,11 @@ impl Reader {
             }
         }
     }
-}
 
-async fn send(socket: &mut WebSocket, message: Message) -> Result<(), String> {
-    match tokio::time::timeout(SEND_WITHIN, socket.send(message)).await {
-        Ok(sent) => sent.map_err(|error| error.to_string()),
-        Err(_) => Err("the reader is too slow".into()),
+    async fn send(&self, socket: &mut WebSocket, message: Message) -> Result<(), String> {
+        match tokio::time::timeout(self.patience.send_within, socket.send(message)).await {
+            Ok(sent) => sent.map_err(|error| error.to_string()),
+            Err(_) => Err("the reader is too slow".into()),
+        }
     }
 }

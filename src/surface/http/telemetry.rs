@@ -32,6 +32,12 @@ pub(super) async fn metrics(State(shared): State<Shared>) -> impl IntoResponse {
             u64::from(engine.setup.switches.observe_only()),
         ),
         (
+            "opsward_read_only",
+            "gauge",
+            "1 once the journal was found damaged: nothing is changed or recorded any more.",
+            u64::from(engine.read_only().is_some()),
+        ),
+        (
             "opsward_ingest_stopped",
             "gauge",
             "1 while log lines and samples are refused for want of room.",

@@ -94,6 +94,7 @@ pub(super) async fn platform(State(shared): State<Shared>, Caller(cx): Caller) -
     Ok(Json(json!({
         "provider": provider, "sandbox": attestation, "sandbox_holds": attestation.passed(),
         "observe_only": shared.engine.setup.switches.observe_only(),
+        "read_only": shared.engine.read_only(),
         "model": shared.engine.parts.model.as_ref().map(|model| model.name()),
         "policy_set": shared.engine.setup.gate.policy_set(),
     })))
