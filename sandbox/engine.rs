@@ -61,7 +61,14 @@ pub(crate) fn bounded() -> Engine {
         .disable_symbol("eval");
     engine.register_type_with_name::<Step>("step");
     bound_replace(&mut engine);
+    engine.register_fn("utc", utc);
     engine
+}
+
+/// A time in milliseconds since 1970 as RFC 3339 in UTC, to the second.
+fn utc(at_ms: i64) -> String {
+    jiff::Timestamp::from_millisecond(at_ms)
+        .map_or_else(|_| "no time".to_owned(), |at| at.strftime("%Y-%m-%dT%H:%M:%SZ").to_string())
 }
 
 /// Ends the run at its operation limit, when the allocator holds too much, or as soon as the host has ended it.
@@ -126,6 +133,8 @@ mod tests {
             ("return \"a b\".split(' ').len() == 2 && \"ab\".contains(\"b\")", true),
             ("return max(1, 2) == 2 && 2.5.floor() == 2.0", true),
             ("let a = [3, 1]; a.sort(); return a[0] == 1", true),
+            ("return utc(1_700_000_000_999) == \"2023-11-14T22:13:20Z\"", true),
+            ("return utc(-1) == \"1969-12-31T23:59:59Z\" && utc(9_223_372_036_854_775_807) == \"no time\"", true),
         ] {
             assert_eq!(engine.eval::<bool>(source).unwrap(), expected, "{source}");
         }

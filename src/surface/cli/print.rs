@@ -67,15 +67,34 @@ pub(super) fn ask(question: &str) -> bool {
     read.is_ok() && matches!(answer.trim().to_lowercase().as_str(), "y" | "yes")
 }
 
-/// A time of day in the machine's zone-free form (UTC).
+/// A time of day in UTC.
 pub(super) fn at(at_ms: i64) -> String {
-    let seconds = at_ms.div_euclid(1000);
-    let of_day = seconds.rem_euclid(86_400);
-    format!("{:02}:{:02}:{:02}Z", of_day / 3600, of_day / 60 % 60, of_day % 60)
+    utc(at_ms, "%H:%M:%SZ")
 }
 
 /// A day and time in UTC, to the minute.
 pub(super) fn day_at(at_ms: i64) -> String {
-    jiff::Timestamp::from_millisecond(at_ms)
-        .map_or_else(|_| "?".to_owned(), |at| at.strftime("%Y-%m-%d %H:%MZ").to_string())
+    utc(at_ms, "%Y-%m-%d %H:%MZ")
+}
+
+/// A day and time in UTC, to the second: for lists that reach over midnight.
+pub(super) fn when(at_ms: i64) -> String {
+    utc(at_ms, "%Y-%m-%d %H:%M:%SZ")
+}
+
+fn utc(at_ms: i64, form: &str) -> String {
+    jiff::Timestamp::from_millisecond(at_ms).map_or_else(|_| "?".to_owned(), |at| at.strftime(form).to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_of_lists_have_their_date() {
+        assert_eq!(when(1_700_000_000_000), "2023-11-14 22:13:20Z");
+        assert_eq!(day_at(1_700_000_000_000), "2023-11-14 22:13Z");
+        assert_eq!(at(1_700_000_000_000), "22:13:20Z");
+        assert_eq!(when(i64::MAX), "?");
+    }
 }

@@ -258,7 +258,7 @@ async fn logs(client: &Client, verb: &str, matches: &ArgMatches) -> Result<u8, F
     }
     for item in list.as_array().into_iter().flatten() {
         if verb == "search" {
-            let at = print::at(item["at_ms"].as_i64().unwrap_or(0));
+            let at = print::when(item["at_ms"].as_i64().unwrap_or(0));
             print::line(&format!(
                 "{at} {}/{} {}",
                 print::field(item, "workload"),
@@ -292,7 +292,7 @@ async fn incidents(client: &Client) -> Result<u8, Fault> {
         vec![
             print::field(line, "id"),
             print::field(line, "status"),
-            print::at(line["opened_at_ms"].as_i64().unwrap_or(0)),
+            print::when(line["opened_at_ms"].as_i64().unwrap_or(0)),
             print::field(line, "title"),
         ]
     };

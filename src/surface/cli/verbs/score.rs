@@ -37,7 +37,7 @@ pub(super) async fn score(client: &Client, matches: &ArgMatches) -> Result<u8, F
         };
         let run = format!("{}/{}", print::field(score, "kind"), print::field(score, "run"));
         vec![
-            print::at(score["at_ms"].as_i64().unwrap_or(0)),
+            print::when(score["at_ms"].as_i64().unwrap_or(0)),
             run,
             print::field(score, "what"),
             print::field(score, "verdict"),
