@@ -2,6 +2,7 @@
 //! verbs. The one place that prints a fault and turns it into an exit code.
 
 mod diagnose;
+mod eval;
 mod flight;
 mod mine;
 mod state;
@@ -60,6 +61,7 @@ fn command() -> Command {
                 ),
         )
         .subcommand(diagnose::command())
+        .subcommand(eval::command())
         .subcommand(state::command())
         .subcommand(audit());
     for verb in flight::commands().into_iter().chain(cli::commands()) {
@@ -184,6 +186,7 @@ async fn dispatch(matches: &ArgMatches) -> Result<u8, Fault> {
             Ok(0)
         }
         ("diagnose", _) => diagnose::run(sub),
+        ("eval", _) => eval::run(sub),
         ("state", Some((verb, state))) => state::run(verb, state).await,
         ("audit", Some((verb, audit))) => audit_command(verb, audit).await,
         ("record", _) => flight::record(sub).await,

@@ -82,6 +82,20 @@ pub fn values(text: &str) -> (Vec<serde_json::Value>, Vec<String>) {
     (read.values, read.broken)
 }
 
+/// A container's log inside a dump: namespace, pod, container.
+pub type Place = (String, String, String);
+
+/// Takes container logs between markers out of a dump: what is left, and at most `lines_max` lines of each log.
+pub fn split_dump(text: &str, lines_max: usize) -> (std::borrow::Cow<'_, str>, Vec<(Place, LogTail)>) {
+    dump::split(text, lines_max)
+}
+
+/// Notes that a typed list, such as a PodList, holds every object of its kind; `folder` is the namespace of an empty
+/// one.
+pub fn note_listed(collection: &mut Collection, value: &serde_json::Value, folder: Option<&str>) {
+    dump::note_listed(collection, value, folder);
+}
+
 /// Reads a folder, or a single file.
 pub fn folder(root: &Path, limits: &Limits) -> Result<Collection, LoadError> {
     let unreadable = |error: &std::io::Error| LoadError::Unreadable(root.to_owned(), error.kind().to_string());

@@ -22,7 +22,7 @@ pub fn render(report: &Report) -> String {
     headline(report, &mut out);
     for (number, finding) in report.findings.iter().enumerate() {
         out.push('\n');
-        one(report, number + 1, finding, &mut out);
+        self::finding(report, &format!("{}.", number + 1), finding, &mut out);
     }
     out.push('\n');
     looked(report, &mut out);
@@ -46,12 +46,13 @@ fn headline(report: &Report, out: &mut String) {
 }
 
 /// One line without line breaks, everything visible.
-fn line(text: &str) -> String {
+pub fn line(text: &str) -> String {
     let flat: Vec<&str> = text.split_whitespace().collect();
     visible(&flat.join(" "))
 }
 
-fn row(word: &str, text: &str, out: &mut String) {
+/// A paragraph with a word at its left, cut into lines.
+pub fn row(word: &str, text: &str, out: &mut String) {
     let mut first = true;
     let mut current = String::new();
     let mut flush = |current: &mut String| {
@@ -74,10 +75,11 @@ fn row(word: &str, text: &str, out: &mut String) {
     }
 }
 
-fn one(report: &Report, number: usize, finding: &Finding, out: &mut String) {
+/// One finding in full, under a label.
+pub fn finding(report: &Report, label: &str, finding: &Finding, out: &mut String) {
     let _ = writeln!(
         out,
-        "{number}. {:9} {}",
+        "{label} {:9} {}",
         finding.severity.word(),
         line(&format!("{} {}", finding.object, finding.claim))
     );

@@ -41,8 +41,14 @@ pub(crate) fn object(gather: &mut Gather, value: &Value, place: Place<'_>) {
             _ => {}
         }
     }
+    let folder = gather.path().rsplit('/').nth(1).map(str::to_owned);
+    opsward_analyzers::load::note_listed(&mut gather.collection, value, folder.as_deref());
     let added = gather.collection.add(value.clone());
-    gather.count("Kubernetes objects", added);
+    if added > 0 {
+        gather.count("Kubernetes objects", added);
+    } else if value["items"].as_array().is_some_and(Vec::is_empty) {
+        gather.count("empty lists", 1);
+    }
 }
 
 fn pod_component(gather: &mut Gather, pod: &Value) -> Option<ComponentId> {

@@ -94,6 +94,20 @@ pub fn read_but(path: &Path, options: &Options, skip: &dyn Fn(&str) -> bool) -> 
     Ok(shape::gather(entries, gaps, options))
 }
 
+/// Milliseconds of a time as people and programs write it; one without a zone is in UTC.
+pub fn parse_time(text: &str) -> Option<i64> {
+    time::parse(text, time::Assume::default()).map(|stamp| stamp.at_ms)
+}
+
+/// The bytes of one file of a bundle, unpacked; none if there is no such file or it cannot be read.
+pub fn file(path: &Path, name: &str, options: &Options) -> Option<Vec<u8>> {
+    let entries = open::entries(path, &options.limits, &mut Vec::new()).ok()?;
+    let packed =
+        |entry: &open::Entry| entry.name.strip_prefix(name).is_some_and(|end| matches!(end, "" | ".gz" | ".zst"));
+    let entry = entries.into_iter().find(packed)?;
+    open::bytes(entry, &options.limits, options.limits.total_bytes_max).ok().map(|(_, bytes)| bytes)
+}
+
 /// Reads files from memory: name in the bundle, and bytes.
 pub fn read_bytes(files: Vec<(String, Vec<u8>)>, options: &Options) -> Bundle {
     let mut entries: Vec<open::Entry> =

@@ -12,6 +12,10 @@ use crate::settings::{FileRule, Settings};
 use crate::time::Assume;
 use crate::{Bundle, Options, SETTINGS, json, kubernetes, skew, table, take};
 
+/// What stands before a container's log in a dump.
+const DUMP_MARK: &[u8] = b"==== START logs for container ";
+/// Lines of one container's log in a dump.
+const DUMP_LINES_MAX: usize = 100_000;
 /// Bytes of a file that decide what form it has.
 const PEEK_BYTES: usize = 4096;
 
@@ -76,8 +80,11 @@ fn file(gather: &mut Gather, name: &str, bytes: &[u8], settings: &Settings) {
     let before = gather.assume;
     gather.assume.offset_ms = rule.and_then(|rule| rule.offset_ms).unwrap_or(before.offset_ms);
     let (first, spans) = (gather.gaps.len(), gather.case.spans.len());
+    let rest = dumped(gather, bytes);
+    let bytes = rest.as_deref().unwrap_or(bytes);
     let form = form(name, bytes, rule);
     match form {
+        _ if rest.is_some() && bytes.trim_ascii().is_empty() => {}
         Form::Table => table::read(gather, bytes, stem(name), rule),
         Form::Document => document(gather, name, bytes, rule),
         Form::Yaml => yaml(gather, bytes),
@@ -101,6 +108,20 @@ fn file(gather: &mut Gather, name: &str, bytes: &[u8], settings: &Settings) {
         };
         gather.gap(name, reason);
     }
+}
+
+/// Reads the logs of a cluster dump; what is left of the file, if it held any.
+fn dumped(gather: &mut Gather, bytes: &[u8]) -> Option<Vec<u8>> {
+    if !bytes.windows(DUMP_MARK.len()).any(|window| window == DUMP_MARK) {
+        return None;
+    }
+    let text = String::from_utf8_lossy(bytes);
+    let (rest, logs) = load::split_dump(&text, DUMP_LINES_MAX);
+    for ((namespace, pod, container), tail) in logs {
+        let whose = Whose { service: None, pod: Some(pod), namespace: Some(namespace), container: Some(container) };
+        lines::read(gather, tail.lines.join("\n").as_bytes(), &whose);
+    }
+    Some(rest.into_owned().into_bytes())
 }
 
 /// The file's own name without its end.
@@ -166,12 +187,13 @@ fn yaml(gather: &mut Gather, bytes: &[u8]) {
         }
     }
     for what in broken {
-        gather.problem(0, what);
+        let line = what.split(|c: char| !c.is_ascii_digit()).find_map(|word| word.parse().ok());
+        gather.problem(line.unwrap_or(0), what);
     }
 }
 
 /// Whose lines a file holds, by its place: `logs/NAMESPACE/POD/CONTAINER.log`, the kubelet's
-/// `NAMESPACE_POD_UID/CONTAINER/0.log`, else a service by its name.
+/// `NAMESPACE_POD_UID/CONTAINER/0.log`, `logs/SERVICE/FILE.log`, else a service by the file's name.
 fn whose(name: &str, rule: Option<&FileRule>) -> Whose {
     let service = rule.and_then(|rule| rule.service.clone());
     let parts: Vec<&str> = name.split('/').collect();
@@ -184,7 +206,8 @@ fn whose(name: &str, rule: Option<&FileRule>) -> Whose {
         return Whose { service, pod: text(pod), namespace: text(space), container: text(container) };
     }
     match parts.as_slice() {
-        [_, .., space, pod, _] if parts.len() >= 4 => {
+        ["logs" | "log", owner, _] => Whose { service: service.or(Some((*owner).to_owned())), ..Whose::default() },
+        [.., space, pod, _] => {
             Whose { service, pod: Some((*pod).to_owned()), namespace: Some((*space).to_owned()), container: Some(stem) }
         }
         _ => Whose { service: service.or(Some(stem)), ..Whose::default() },

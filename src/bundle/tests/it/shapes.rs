@@ -280,3 +280,36 @@ fn patterns_and_a_map_of_names() {
     assert_eq!(case.metrics[0].name, "cpu");
     assert_eq!(bundle.not_looked_at.len(), 1);
 }
+
+#[test]
+fn a_dump_of_a_cluster_with_its_logs() {
+    let list = r#"{"kind":"PodList","apiVersion":"v1","metadata":{},"items":[{"metadata":{"name":"cart-0","namespace":"shop"},"spec":{"nodeName":"n"},"status":{}}]}"#;
+    let log = "==== START logs for container app of pod shop/cart-0 ====\n2026-06-18T15:06:00Z ERROR refused\n==== END logs for container app of pod shop/cart-0 ====\n";
+    let whole = format!("{list}\n{log}");
+    for files in [vec![("shop/pods.json", list), ("shop/cart-0/logs.txt", log)], vec![("dump.json", whole.as_str())]] {
+        let read = bundle(&files);
+        assert_eq!((read.objects.len(), read.case.logs.len()), (1, 1), "{files:?} {:?}", read.not_looked_at);
+        assert_eq!(name(&read.case, read.case.logs[0].component), "cart-0");
+        assert!(
+            read.not_looked_at.is_empty() && read.problems.is_empty(),
+            "{:?} {:?}",
+            read.not_looked_at,
+            read.problems
+        );
+    }
+}
+
+#[test]
+fn whose_a_log_is_by_its_place() {
+    for (file, owner) in [
+        ("checkout.log", "checkout"),
+        ("logs/checkout.log", "checkout"),
+        ("logs/checkout/app.log", "checkout"),
+        ("shop/cart-0/app.log", "cart-0"),
+        ("logs/shop/cart-0/app.log", "cart-0"),
+        ("pods/shop_cart-0_1234/app/0.log", "cart-0"),
+    ] {
+        let read = bundle(&[(file, "2026-06-18T15:06:00Z ERROR x\n")]);
+        assert_eq!(name(&read.case, read.case.logs[0].component), owner, "{file}");
+    }
+}

@@ -1,0 +1,104 @@
+//! Clusters as tools print them: what is broken now is the cause, what is over is told as over.
+
+use opsward_causes::diagnosis::Verdict;
+
+fn pods(list: &str) -> String {
+    format!("{{\"pods\":[{list}]}}")
+}
+
+fn pod(name: &str, ready: bool, restarts: u32, state: &str, more: &str) -> String {
+    format!(
+        r#"{{"name":"{name}","namespace":"a","phase":"Running","node_name":"n1","start_time":"2026-06-18T14:00:00Z",{more}"containers":[{{"name":"web","ready":{ready},"restart_count":{restarts},"state":{state}}}],"conditions":[{{"type":"Ready","status":"{}"}}]}}"#,
+        if ready { "True" } else { "False" }
+    )
+}
+
+fn event(kind: &str, name: &str, reason: &str, message: &str) -> String {
+    format!(
+        r#"{{"warning_events":[{{"namespace":"a","reason":"{reason}","message":"{message}","type":"Warning","count":6,"involved_object":"{kind}/{name}","first_time":"2026-06-18T14:30:00Z","last_time":"2026-06-18T14:40:00Z"}}]}}"#
+    )
+}
+
+const RUNNING: &str = r#"{"running":true,"started_at":"2026-06-18T14:01:00Z"}"#;
+const ALERT: &str = r#"{"title":"web","state":"alerting","commonLabels":{"alertname":"PodRestarting","severity":"critical","service":"web","namespace":"a"}}"#;
+
+#[test]
+fn a_container_that_runs_out_of_memory() {
+    let state =
+        r#"{"waiting":true,"reason":"CrashLoopBackOff","exit_code":137,"message":"last terminated: reason=OOMKilled"}"#;
+    let list =
+        [pod("web-7f9dd8b6c4-x7gr9", false, 8, state, ""), pod("web-7f9dd8b6c4-k2m4p", true, 0, RUNNING, "")].join(",");
+    let events = event("Pod", "web-7f9dd8b6c4-x7gr9", "BackOff", "Back-off restarting failed container");
+    let report = crate::ask_text(&[("alert.json", ALERT), ("p.json", &pods(&list)), ("e.json", &events)]).report;
+    assert_eq!((report.verdict, report.category), (Verdict::Incident, "resource_exhaustion"));
+    assert_eq!(report.causes[0].component, "web");
+    assert_eq!(report.first_failing_component.as_deref(), Some("web-7f9dd8b6c4-x7gr9"));
+    assert!(report.ruled_out.iter().any(|one| one.why.contains("web-7f9dd8b6c4-k2m4p")), "{:?}", report.ruled_out);
+}
+
+#[test]
+fn a_probe_that_kills() {
+    let state = r#"{"running":true,"started_at":"2026-06-18T14:39:30Z","exit_code":0}"#;
+    let events = event(
+        "Pod",
+        "web-7f9dd8b6c4-x7gr9",
+        "Unhealthy",
+        "Liveness probe failed: HTTP probe failed with statuscode: 500",
+    );
+    let report = crate::ask_text(&[
+        ("alert.json", ALERT),
+        ("p.json", &pods(&pod("web-7f9dd8b6c4-x7gr9", false, 6, state, ""))),
+        ("e.json", &events),
+    ])
+    .report;
+    assert_eq!(report.category, "configuration_error", "{report:?}");
+    assert!(matches!(report.verdict, Verdict::Degraded | Verdict::Incident));
+}
+
+#[test]
+fn a_quota_that_is_used_up() {
+    let events = event(
+        "ReplicaSet",
+        "web-7f9dd8b6c4",
+        "FailedCreate",
+        "Error creating: pods is forbidden: exceeded quota: team, requested: limits.cpu=2, used: limits.cpu=8, limited: limits.cpu=8",
+    );
+    let report = crate::ask_text(&[
+        ("alert.json", ALERT),
+        (
+            "d.json",
+            r#"{"deployments":[{"name":"web","namespace":"a","desired":5,"ready":3,"available":3,"unavailable":2}]}"#,
+        ),
+        ("e.json", &events),
+    ])
+    .report;
+    assert_eq!((report.verdict, report.category), (Verdict::Incident, "resource_exhaustion"), "{report:?}");
+    assert!(report.causes[0].claim.contains("team"));
+}
+
+#[test]
+fn what_is_over_is_no_incident() {
+    let recovered = pods(&pod("web-7f9dd8b6c4-x7gr9", true, 1, RUNNING, ""));
+    let back_off = event("Pod", "web-7f9dd8b6c4-x7gr9", "BackOff", "Back-off restarting failed container");
+    let waiting = r#"{"waiting":true,"reason":"CrashLoopBackOff"}"#;
+    let leaving = pods(
+        &[
+            pod("web-6c4ab5d9c4-x7gr9", false, 2, waiting, r#""deletion_timestamp":"2026-06-18T14:40:00Z","#),
+            pod("web-7f9dd8b6c4-k2m4p", true, 0, RUNNING, ""),
+        ]
+        .join(","),
+    );
+    let removed = event("Pod", "web-6c4ab5d9c4-x7gr9", "BackOff", "Back-off restarting failed container");
+    let nodes = r#"{"nodes":[{"name":"n1","ready":"True","memory_pressure":"False"}]}"#;
+    let flap = event("Node", "n1", "NodeNotReady", "Node n1 status is now: NodeNotReady");
+    for (files, word) in [
+        (vec![("alert.json", ALERT), ("p.json", recovered.as_str()), ("e.json", back_off.as_str())], "recovered"),
+        (vec![("alert.json", ALERT), ("p.json", leaving.as_str()), ("e.json", removed.as_str())], "terminating"),
+        (vec![("alert.json", ALERT), ("n.json", nodes), ("e.json", flap.as_str())], "flap"),
+    ] {
+        let report = crate::ask_text(&files).report;
+        assert_eq!((report.verdict, report.category), (Verdict::Healthy, "healthy"), "{report:?}");
+        assert!(report.causes.is_empty());
+        assert!(report.ruled_out.iter().any(|one| one.why.contains(word)), "{word}: {:?}", report.ruled_out);
+    }
+}
