@@ -120,7 +120,7 @@ async fn command_start(exe: &Path) -> Result<Row, Fault> {
 
 /// From the start of the process to `/readyz`, on empty data each time.
 async fn ready(exe: &Path, folder: &Path) -> Result<Row, Fault> {
-    let http = reqwest::Client::new();
+    let http = opsward_tls::client().build().map_err(|error| Fault::internal(error.to_string()))?;
     let mut took = Vec::new();
     for number in 0..STARTS {
         let data = folder.join(format!("ready-{number}"));

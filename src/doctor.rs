@@ -171,8 +171,11 @@ fn layer(layer: Layer) -> Finding {
 
 async fn model_endpoint(base_url: &str) -> Finding {
     const WAIT_S: u64 = 5;
-    let get = reqwest::Client::new().get(format!("{base_url}/models")).timeout(std::time::Duration::from_secs(WAIT_S));
-    match get.send().await {
+    let client = match opsward_tls::client().timeout(std::time::Duration::from_secs(WAIT_S)).build() {
+        Ok(client) => client,
+        Err(error) => return bad("model", format!("no HTTP client can be made: {error}")),
+    };
+    match client.get(format!("{base_url}/models")).send().await {
         Ok(answer) => good("model", format!("{base_url} answers with {}", answer.status())),
         Err(_) => bad("model", format!("{base_url} does not answer; start it or fix model.base_url")),
     }

@@ -20,6 +20,7 @@ use opsward_surface::http::{Shared, router};
 use opsward_surface::view;
 use serde_json::{Value, json};
 
+use crate::support;
 use crate::world::{
     World, action, cx, done, every_action, furnish, must, obedient, shop, steps, subject, system, tenant,
 };
@@ -82,7 +83,7 @@ impl House {
 
     async fn post(&self, path: &str, body: &Value) -> Value {
         let url = format!("{}/api/v1{path}", self.address);
-        let answer = reqwest::Client::new().post(url).bearer_auth(&self.token).json(body).send().await.unwrap();
+        let answer = support::http().post(url).bearer_auth(&self.token).json(body).send().await.unwrap();
         answer.json().await.unwrap()
     }
 
@@ -238,7 +239,7 @@ async fn no_request_can_claim_to_be_a_schedule() {
     let url = format!("{}/api/v1/workspaces/shop/actions", house.address);
     for (claim, origin) in [("schedule", Origin::Api), ("alert", Origin::Api), ("cli", Origin::Cli)] {
         let body = json!({"action": {"kind": "restart_workload", "workload": "web"}});
-        let asking = reqwest::Client::new().post(&url).bearer_auth(&house.token).header("x-opsward-door", claim);
+        let asking = support::http().post(&url).bearer_auth(&house.token).header("x-opsward-door", claim);
         let run: Value = asking.json(&body).send().await.unwrap().json().await.unwrap();
         let stream = house.stream(StreamKind::Command, &run, "run");
         assert_eq!(house.engine.run(&system(), &stream).await.unwrap().origin, origin, "{claim}");

@@ -10,6 +10,11 @@ pub(crate) fn binary() -> PathBuf {
     PathBuf::from(env!("CARGO_BIN_EXE_opsward"))
 }
 
+/// A client for one call.
+pub(crate) fn http() -> reqwest::Client {
+    opsward_tls::client().build().unwrap()
+}
+
 /// Compares with a kept text; `OPSWARD_BLESS=1` writes it anew.
 pub(crate) fn golden(path: &Path, text: &str) {
     if std::env::var_os("OPSWARD_BLESS").is_some() {

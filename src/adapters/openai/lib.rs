@@ -78,7 +78,7 @@ impl OpenAiModel {
                 (row, OnceCell::new_with(Some(())))
             }
         };
-        let mut builder = reqwest::Client::builder()
+        let mut builder = opsward_tls::client()
             .connect_timeout(Duration::from_millis(options.connect_timeout_ms))
             .redirect(reqwest::redirect::Policy::none())
             .user_agent(concat!("opsward/", env!("CARGO_PKG_VERSION")));

@@ -43,7 +43,7 @@ impl Client {
             return Err(Fault::invalid(format!("{server:?} is not a server's address"))
                 .hint("for example http://127.0.0.1:7700"));
         }
-        let http = reqwest::Client::builder()
+        let http = opsward_tls::client()
             .connect_timeout(std::time::Duration::from_secs(5))
             .build()
             .map_err(|error| Fault::internal(error.to_string()))?;

@@ -1,6 +1,7 @@
 //! Callers that go away in the middle: what they asked for is done all the same, nothing of theirs stays
 //! behind, and who comes back with a cursor gets exactly what was missed. And pages that are not ours.
 
+use crate::support;
 use std::time::{Duration, Instant};
 
 use futures::StreamExt;
@@ -36,7 +37,7 @@ impl House {
     }
 
     async fn readers(&self) -> u64 {
-        let text = reqwest::get(format!("{}/metrics", self.address)).await.unwrap().text().await.unwrap();
+        let text = support::http().get(format!("{}/metrics", self.address)).send().await.unwrap().text().await.unwrap();
         let line = text.lines().find(|line| line.starts_with("opsward_feed_readers ")).unwrap();
         line.split_once(' ').unwrap().1.parse().unwrap()
     }
@@ -196,7 +197,7 @@ async fn pages_of_other_origins_are_refused_everywhere() {
         for (method, path) in [("GET", "/api/v1/me"), ("POST", "/api/v1/login"), ("GET", "/"), ("GET", "/metrics")] {
             let method = reqwest::Method::from_bytes(method.as_bytes()).unwrap();
             let url = format!("{}{path}", house.address);
-            let request = reqwest::Client::new().request(method.clone(), url).bearer_auth(&house.token);
+            let request = support::http().request(method.clone(), url).bearer_auth(&house.token);
             let answer = request.header("origin", origin).send().await.unwrap();
             assert_eq!(answer.status(), 403, "{method} {path} from {origin}");
         }

@@ -11,7 +11,7 @@ use rustix::process::{Pid, Signal};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use crate::support::{binary, end_processes_of, processes_of};
+use crate::support::{binary, end_processes_of, http, processes_of};
 
 /// Longest wait for anything here.
 const WITHIN: Duration = Duration::from_secs(60);
@@ -64,7 +64,7 @@ impl House {
     async fn ready(&mut self) -> bool {
         let until = Instant::now() + WITHIN;
         while Instant::now() < until && self.alive() {
-            let answer = reqwest::get(format!("{}/readyz", self.address)).await;
+            let answer = http().get(format!("{}/readyz", self.address)).send().await;
             if answer.is_ok_and(|answer| answer.status().is_success()) {
                 return true;
             }
