@@ -134,7 +134,7 @@ fn contract_blame(case: &Case<'_>, status: &WorkloadStatus, changed: &Changed<'_
     let of = |(caller, peer): &(Workload, String)| {
         let onset = case.symptoms.get(caller)?.errors?.onset_ms;
         let own = case.blame.ours(caller);
-        let named = case.fresh_of(caller).iter().any(|one| one.names(peer) || one.names(status.name.as_str()));
+        let named = case.complaints_of(caller, onset).any(|one| one.names(peer) || one.names(status.name.as_str()));
         let own_change = case.changes.iter().any(|other| {
             other.change.workload.as_ref() == Some(caller) && other.fit(onset) > 0.3 && other.sort != Sort::Harmless
         });
@@ -188,7 +188,7 @@ fn of_change(case: &Case<'_>, status: &WorkloadStatus, changed: &Changed<'_>, ca
     if edge > 0.0 {
         features.push((Feature::TouchesEdge, 1.0));
     }
-    if case.fresh_of(name).iter().any(|one| one.template.level >= Some(Level::Error)) {
+    if case.complaints_of(name, onset).any(|one| one.template.level >= Some(Level::Error)) {
         features.push((Feature::FreshErrors, 1.0));
     }
     if carried {
@@ -210,7 +210,8 @@ fn of_change(case: &Case<'_>, status: &WorkloadStatus, changed: &Changed<'_>, ca
 fn outside(case: &Case<'_>, name: &str, blame: f64) -> Candidate {
     let place = Place::Outside(name.to_owned());
     let callers: Vec<Workload> = case.seen_by_callers(&place).map(|(caller, ..)| caller.clone()).collect();
-    let named = callers.iter().any(|caller| case.fresh_of(caller).iter().any(|one| one.names(name)));
+    let onset = case.onset_of(&place).unwrap_or(case.picture.window.from_ms);
+    let named = callers.iter().any(|caller| case.complaints_of(caller, onset).any(|one| one.names(name)));
     let mut features = vec![(Feature::Blame, blame), (Feature::Trace, 0.8)];
     if named {
         features.push((Feature::LogNamesAccused, 1.0));

@@ -35,6 +35,14 @@ impl<'a> Case<'a> {
     pub(super) fn fresh_of(&self, name: &Workload) -> &[Fresh<'a>] {
         self.fresh.get(name).map_or(&[], Vec::as_slice)
     }
+    /// Fresh complaints of a workload that go with trouble that began at `onset_ms`.
+    pub(super) fn complaints_of<'b>(
+        &'b self,
+        name: &Workload,
+        onset_ms: AtMs,
+    ) -> impl Iterator<Item = &'b Fresh<'a>> + use<'b, 'a> {
+        self.fresh_of(name).iter().filter(move |one| one.goes_with(onset_ms, self.picture.now_ms))
+    }
     /// What callers see of a place: caller, their name for it, rise of failures, rise of time.
     pub(super) fn seen_by_callers<'b>(
         &'b self,

@@ -18,6 +18,11 @@ const MARGIN_BINS: usize = 2;
 const AMPLIFIED_TIMES: f64 = 1.3;
 /// Blame that a healthy-looking callee takes of an edge that fails.
 const HEALTHY_CALLEE_SHARE: f64 = 0.4;
+/// The same when the callee does not even count what it is asked, and its callers wait in vain.
+const UNHEARD_CALLEE_SHARE: f64 = 0.9;
+/// Share of its usual part of the questions below which a callee does not hear them, and fewest questions.
+const UNHEARD_BELOW: f64 = 0.6;
+const UNHEARD_CALLS_MIN: f64 = 10.0;
 /// Weight of sufferers that the alert does not name.
 const UNNAMED_WEIGHT: f64 = 0.25;
 
@@ -106,6 +111,7 @@ struct Flow<'a> {
     picture: &'a Picture,
     signals: &'a Signals<'a>,
     symptoms: &'a BTreeMap<Workload, Symptoms>,
+    callers: &'a BTreeMap<Place, Vec<(Workload, String)>>,
     sinks: BTreeMap<Place, f64>,
 }
 
@@ -202,6 +208,31 @@ impl Flow<'_> {
         path.remove(name);
     }
 
+    /// True if a callee counts much less of what it is asked than it used to while its callers run out of
+    /// time: it is there and does not get to them. Refused connections never reached it, which is another story.
+    fn unheard(&self, callee: &Workload) -> bool {
+        let Some(answering) = self.signals.of.get(callee) else { return false };
+        let callers = self.callers.get(&Place::Ours(callee.clone())).map_or(&[][..], Vec::as_slice);
+        let seen = callers.iter().filter_map(|(caller, peer)| {
+            let failing = self.symptoms.get(caller)?.peer_errors.get(peer)?.onset_bin;
+            Some((self.signals.of.get(caller)?.peers.get(peer)?, failing))
+        });
+        let Some(onset) = seen.clone().map(|(_, onset)| onset).min() else { return false };
+        let codes = seen.flat_map(|(peer, _)| &peer.codes);
+        let (late, all) = codes.fold((0.0, 0.0), |(late, all), (code, count)| {
+            (late + if code.to_ascii_lowercase().contains("time") { *count } else { 0.0 }, all + count)
+        });
+        let asked = |from: usize, to: usize| -> f64 {
+            let all = callers.iter().filter_map(|(caller, peer)| self.signals.of.get(caller)?.peers.get(peer));
+            all.map(|peer| peer.calls[from..to].iter().sum::<f64>()).sum()
+        };
+        let counted = |from: usize, to: usize| answering.requests.sum[from..to].iter().sum::<f64>();
+        let (early, end) = (onset.saturating_sub(MARGIN_BINS), self.signals.grid.len);
+        let before = counted(0, early) / asked(0, early).max(1.0);
+        let after = counted(onset, end) / asked(onset, end).max(1.0);
+        late > 0.5 * all && asked(onset, end) >= UNHEARD_CALLS_MIN && after < UNHEARD_BELOW * before
+    }
+
     fn descend(&mut self, here: &Place, callee: Workload, mass: f64, path: &mut BTreeSet<Workload>) {
         let picture = self.picture;
         let suffers = self.symptoms.get(&callee).is_some_and(Symptoms::any);
@@ -212,8 +243,9 @@ impl Flow<'_> {
             }
             // By its own account all is well: the way to it, or how it is used, is more likely.
             Some(_) if speaks && !suffers => {
-                self.sink(Place::Ours(callee), mass * HEALTHY_CALLEE_SHARE);
-                self.sink(here.clone(), mass * (1.0 - HEALTHY_CALLEE_SHARE));
+                let share = if self.unheard(&callee) { UNHEARD_CALLEE_SHARE } else { HEALTHY_CALLEE_SHARE };
+                self.sink(Place::Ours(callee), mass * share);
+                self.sink(here.clone(), mass * (1.0 - share));
             }
             _ => self.sink(Place::Ours(callee), mass),
         }
@@ -284,7 +316,7 @@ fn unload(picture: &Picture, signals: &Signals<'_>, symptoms: &BTreeMap<Workload
 /// Where the trouble comes from.
 pub(super) fn blame(picture: &Picture, signals: &Signals<'_>, symptoms: &BTreeMap<Workload, Symptoms>) -> Blame {
     let mut found = Blame { callers: callers(picture, signals), ..Blame::default() };
-    let mut flow = Flow { picture, signals, symptoms, sinks: BTreeMap::new() };
+    let mut flow = Flow { picture, signals, symptoms, callers: &found.callers, sinks: BTreeMap::new() };
     let suffers = |name: &Workload| symptoms.get(name).is_some_and(Symptoms::any);
     let named = picture.alerted().filter(|name| suffers(name));
     for status in picture.workloads.iter().filter(|status| suffers(&status.name)) {

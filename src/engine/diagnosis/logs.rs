@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use opsward_domain::name::Workload;
 use opsward_domain::telemetry::{Level, TemplateCount};
-use opsward_domain::time::Window;
+use opsward_domain::time::{AtMs, Window};
 
 use super::picture::Picture;
 
@@ -12,6 +12,8 @@ use super::picture::Picture;
 const TIMES_MIN: f64 = 4.0;
 /// Fewest occurrences of a fresh template.
 const COUNT_MIN: u64 = 2;
+/// A complaint that was last said longer ago than this has ended.
+const ENDED_MS: i64 = 15_000;
 /// Most fresh templates kept for each workload.
 const KEPT_MAX: usize = 8;
 
@@ -24,6 +26,11 @@ pub(super) struct Fresh<'a> {
 }
 
 impl Fresh<'_> {
+    /// True if it was said after trouble began at `onset_ms`, and lately. What was only said while something
+    /// restarted explains no trouble that outlasts it.
+    pub(super) fn goes_with(&self, onset_ms: AtMs, now_ms: AtMs) -> bool {
+        self.template.last_ms > onset_ms && self.template.last_ms >= now_ms.saturating_sub(ENDED_MS)
+    }
     /// True if its text or its sample holds `word` as a whole, letter case aside.
     pub(super) fn names(&self, word: &str) -> bool {
         holds(&self.template.text, word) || holds(&self.template.sample, word)

@@ -116,6 +116,32 @@ fn scaled_to_zero(world: &mut World) -> Truth {
     truth(world, &[CauseKind::DependencyDown], victim, "scale_workload")
 }
 
+/// A harmless release restarts a callee just before another callee hardly gets to run; its callers complain of the
+/// restart for a moment, and of nothing but time afterwards.
+fn innocent_restart(world: &mut World) -> Truth {
+    let (victim, restarted) = world.rng.pick(&[(PAYMENTS, LEDGER), (LEDGER, PAYMENTS)]);
+    let onset = world.onset;
+    let (lag, took) = (world.rng.int(5, 9), world.rng.int(2, 3));
+    let share = world.rng.range(0.6, 0.97);
+    change(world, restarted, onset - lag, None);
+    world.weather(move |role, t, w| {
+        if role == restarted && (onset - lag..onset - lag + took).contains(&t) {
+            (w.dead, w.dead_code) = (0.5, "503");
+        }
+        if role == victim && t >= onset {
+            (w.dead, w.busy) = (share, 0.4);
+        }
+    });
+    let peer = world.names[restarted];
+    for caller in [CHECKOUT, CATALOG] {
+        let text = format!("upstream {peer} answered 503");
+        world.said(caller, &text, Level::Error, (onset - lag, onset - lag + took), 13);
+    }
+    world.said(restarted, "refused: not ready", Level::Error, (onset - lag, onset - lag + took), 13);
+    world.length = onset + world.rng.int(7, 25);
+    truth(world, &[CauseKind::DependencySlow, CauseKind::Hung, CauseKind::DependencyDown], victim, "restart_workload")
+}
+
 const PLAIN: [fn(&mut World) -> Truth; 6] =
     [bad_release, bad_configuration, hung, dependency_slow, volume_full, crash_loop];
 
@@ -157,7 +183,7 @@ fn rarely_sampled(world: &mut World) -> Truth {
     world.rng.pick(&faults)(world)
 }
 
-pub(super) const HARDER: [Family; 12] = [
+pub(super) const HARDER: [Family; 13] = [
     ("tight timeout", tight_timeout),
     ("wrong address", wrong_address),
     ("starved", starved),
@@ -170,4 +196,5 @@ pub(super) const HARDER: [Family; 12] = [
     ("long ago", long_ago),
     ("sparse traffic", sparse),
     ("rarely sampled", rarely_sampled),
+    ("innocent restart", innocent_restart),
 ];

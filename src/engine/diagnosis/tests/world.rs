@@ -259,7 +259,11 @@ impl World {
     }
     /// Notes a fresh complaint since the onset.
     pub(super) fn says(&mut self, role: usize, text: &str, level: Level) {
-        let (first_ms, last_ms) = (self.at(self.onset), self.at(self.length));
+        self.said(role, text, level, (self.onset, self.length), 40);
+    }
+    /// Notes a fresh complaint between two seconds.
+    pub(super) fn said(&mut self, role: usize, text: &str, level: Level, between: (i64, i64), count: u64) {
+        let (first_ms, last_ms) = (self.at(between.0), self.at(between.1));
         let template = 100 + self.templates.len() as u64;
         let workload = self.name(role);
         let (text, sample) = (text.to_owned(), text.to_owned());
@@ -268,7 +272,7 @@ impl World {
             text,
             workload,
             level: Some(level),
-            count: 40,
+            count,
             first_ms,
             last_ms,
             sample,
