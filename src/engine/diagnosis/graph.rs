@@ -271,14 +271,16 @@ fn callers(picture: &Picture, signals: &Signals<'_>) -> BTreeMap<Place, Vec<(Wor
     found
 }
 
-/// The caller whose calls for each of its own requests grew most, if they did, for a callee in trouble.
+/// The caller whose calls for each of its own requests grew most, if they did, for a callee in trouble. Failed
+/// calls are left out: their retries follow from the trouble and do not make it.
 fn amplifier(signals: &Signals<'_>, callers: &[(Workload, String)], onset: usize) -> Option<Workload> {
     let grid = &signals.grid;
     let early = onset.saturating_sub(MARGIN_BINS);
     let growth = |caller: &Workload, peer: &String| {
         let vital = signals.of.get(caller)?;
-        let calls = &vital.peers.get(peer)?.calls;
-        let per = |from, to| per_second(grid, calls, from, to) / vital.rate(grid, from, to).max(1e-9);
+        let peer = vital.peers.get(peer)?;
+        let answered: Vec<f64> = peer.calls.iter().zip(&peer.failed).map(|(all, failed)| all - failed).collect();
+        let per = |from, to| per_second(grid, &answered, from, to) / vital.rate(grid, from, to).max(1e-9);
         let (before, after) = (per(vital.since, early), per(onset, grid.len));
         (before > 0.0 && after >= AMPLIFIED_TIMES * before).then_some(after / before)
     };

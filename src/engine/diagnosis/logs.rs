@@ -13,7 +13,7 @@ const TIMES_MIN: f64 = 4.0;
 /// Fewest occurrences of a fresh template.
 const COUNT_MIN: u64 = 2;
 /// A complaint that was last said longer ago than this has ended.
-const ENDED_MS: i64 = 15_000;
+const ENDED_MS: i64 = 8_000;
 /// Most fresh templates kept for each workload.
 const KEPT_MAX: usize = 8;
 

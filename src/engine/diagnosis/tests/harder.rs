@@ -116,20 +116,25 @@ fn scaled_to_zero(world: &mut World) -> Truth {
     truth(world, &[CauseKind::DependencyDown], victim, "scale_workload")
 }
 
-/// A harmless release restarts a callee just before another callee hardly gets to run; its callers complain of the
-/// restart for a moment, and of nothing but time afterwards.
+/// A harmless release restarts a callee just before another callee hardly gets to run, or runs late; its callers
+/// complain of the restart for a moment, and try again what fails afterwards.
 fn innocent_restart(world: &mut World) -> Truth {
     let (victim, restarted) = world.rng.pick(&[(PAYMENTS, LEDGER), (LEDGER, PAYMENTS)]);
     let onset = world.onset;
     let (lag, took) = (world.rng.int(5, 9), world.rng.int(2, 3));
-    let share = world.rng.range(0.6, 0.97);
+    let (share, runs) = (world.rng.range(0.6, 0.97), world.rng.chance(0.5));
     change(world, restarted, onset - lag, None);
+    change(world, CHECKOUT, (onset - 90).max(2), None);
     world.weather(move |role, t, w| {
         if role == restarted && (onset - lag..onset - lag + took).contains(&t) {
             (w.dead, w.dead_code) = (0.5, "503");
         }
         if role == victim && t >= onset {
-            (w.dead, w.busy) = (share, 0.4);
+            if runs {
+                (w.errors, w.slow, w.queue, w.retried) = (share, 10.0, 10.0, 1.9);
+            } else {
+                (w.dead, w.busy) = (share, 0.4);
+            }
         }
     });
     let peer = world.names[restarted];

@@ -99,6 +99,8 @@ pub(super) struct Weather {
     pub(super) dead_code: &'static str,
     /// Times the usual calls for each request.
     pub(super) fan_out: f64,
+    /// Times the usual questions from callers that try again.
+    pub(super) retried: f64,
     /// Share of requests that fail in its own pool.
     pub(super) local: f64,
     pub(super) queue: f64,
@@ -120,6 +122,7 @@ impl Weather {
             dead: 0.0,
             dead_code: "timeout",
             fan_out: 1.0,
+            retried: 1.0,
             local: 0.0,
             queue: 0.2,
             edge: None,
@@ -324,7 +327,7 @@ impl World {
             let jitter = self.rng.range(0.85, 1.15) * if self.rng.chance(0.01) { 1.8 } else { 1.0 };
             let work = usual[role] / 1_000.0 * w.slow * jitter + w.queue / 200.0;
             let seconds = work + calls.iter().map(|(p, n)| n * takes[*p]).sum::<f64>();
-            let served = self.rng.count(rates[role] * (1.0 - w.dead));
+            let served = self.rng.count(rates[role] * (1.0 - w.dead) * w.retried);
             if !w.silent {
                 tape.process(role, at, &w, served, self.rng.range(0.97, 1.03));
             }
@@ -332,7 +335,8 @@ impl World {
                 let failed = self.rng.count(served * failing).min(served);
                 tape.served(role, at, served, failed, seconds);
                 for (peer, n) in &calls {
-                    let made = self.rng.count(served * n);
+                    let tries = sky.get(*peer).map_or(1.0, |asked| asked.retried);
+                    let made = self.rng.count(served * n * tries);
                     let bad = self.rng.count(made * fails[*peer]).min(made);
                     let refused = self.rng.count(made * w.local).min(made - bad);
                     tape.called(role, *peer, at, (made, bad, refused), codes[*peer], takes[*peer]);
