@@ -143,6 +143,9 @@ pub fn run(state: &RunState) -> Value {
     })
 }
 
+/// Most claims shown with a diagnosis; the report has all.
+const CLAIMS_MAX: usize = 6;
+
 /// What one record is shown as. The words of people and answers stand for themselves, a plan is its card,
 /// everything else is a line.
 fn item(event: &Event) -> Value {
@@ -163,6 +166,11 @@ fn item(event: &Event) -> Value {
             | Body::ActionRequested { .. }
             | Body::ToolRequested { .. },
         ) => json!({"show": "note"}),
+        // Whoever is asked for a yes sees what speaks for the cause without opening anything.
+        Some(Body::Diagnosed { diagnosis, .. }) => json!({
+            "show": "note",
+            "claims": diagnosis.hypotheses.first().map(|best| best.because.iter().map(|claim| &claim.text).take(CLAIMS_MAX).collect::<Vec<_>>()),
+        }),
         Some(Body::TurnStarted { .. } | Body::TurnEnded { end: TurnEnd::Answered, .. }) => json!({"show": "quiet"}),
         _ => json!({"show": "step"}),
     };

@@ -198,10 +198,16 @@ function render(list, page, old) {
     else if (item.show === "answer") plain(make("div", "answer", item.text));
     else if (item.show === "evidence") record(evidence(item));
     else if (item.show === "plan") { const plan = page.plans.find((one) => one.id === item.plan); if (plan) plain(planCard(plan)); }
-    else if (item.show === "note") plain(make("div", `step ${item.tone}`, `${clock(item.at_ms)} ${item.what}`));
+    else if (item.show === "note") plain(note(item));
     else record(make("div", `step ${item.tone || ""}`, `${clock(item.at_ms)} ${item.by}: ${item.what}`));
   }
   return nodes;
+}
+
+function note(item) {
+  const node = make("div", `step ${item.tone}`, `${clock(item.at_ms)} ${item.what}`);
+  for (const claim of item.claims || []) node.append(make("div", "claim", claim));
+  return node;
 }
 
 function planCard(plan) {
