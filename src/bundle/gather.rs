@@ -99,6 +99,8 @@ pub(crate) struct Gather {
     pub(crate) alerts: Vec<(Alert, bool)>,
     /// States of monitors.
     pub(crate) monitors: Vec<crate::Monitor>,
+    /// Containers of pods: by pod, namespace and names.
+    pub(crate) containers: BTreeMap<String, (String, Vec<String>)>,
     /// Ends of containers' logs: namespace, pod, container.
     pub(crate) tails: Vec<(String, String, String, LogTail)>,
     /// Workloads that summaries name, with how many replicas they want and have: namespace, name.

@@ -51,7 +51,16 @@ pub(crate) fn object(gather: &mut Gather, value: &Value, place: Place<'_>) {
     }
 }
 
+/// Notes which containers a pod has.
+fn note_containers(gather: &mut Gather, pod: &Value) {
+    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    let names = pod["spec"]["containers"].as_array().into_iter().flatten().map(|one| text(&one["name"])).collect();
+    let meta = &pod["metadata"];
+    gather.containers.insert(text(&meta["name"]), (text(&meta["namespace"]), names));
+}
+
 fn pod_component(gather: &mut Gather, pod: &Value) -> Option<ComponentId> {
+    note_containers(gather, pod);
     let labels = &pod["metadata"]["labels"];
     let label = ["app.kubernetes.io/name", "app", "k8s-app", "app.kubernetes.io/component"]
         .iter()
@@ -97,6 +106,9 @@ pub(crate) fn summary(gather: &mut Gather, record: &Record<'_>, kind: Kind) -> b
         }
         _ => {}
     }
+    if kind == Kind::Pod {
+        note_containers(gather, &made);
+    }
     let added = gather.collection.add(made);
     gather.count(kind.word(), added);
     true
@@ -111,14 +123,22 @@ fn any<'a>(record: &Record<'a>, names: &[&str]) -> Option<&'a Value> {
     }
 }
 
+/// True for a pod that has no place yet.
+fn pends(record: &Record<'_>) -> bool {
+    record.text(Role::Phase).is_some_and(|phase| phase.eq_ignore_ascii_case("pending"))
+}
+
 fn meta(record: &Record<'_>, name: &str, space: &str) -> Map<String, Value> {
     let mut meta = Map::new();
     meta.insert("name".to_owned(), json!(name));
     meta.insert("namespace".to_owned(), json!(space));
     // Whoever printed it saw it on a server.
     meta.insert("uid".to_owned(), json!(format!("{space}/{name}")));
+    // When a container started tells how old its pod is; of anything else it would be the only time there is, and
+    // what has no age counts as old.
+    let started = || any(record, &["starttime"]).filter(|_| record.has(Role::Containers) && !pends(record));
     if let Some(made) =
-        any(record, &["creationtimestamp", "createdat", "starttime", "age"]).filter(|value| value.is_string())
+        any(record, &["creationtimestamp", "createdat"]).or_else(started).filter(|made| made.is_string())
     {
         meta.insert("creationTimestamp".to_owned(), made.clone());
     }
@@ -292,6 +312,11 @@ pub(crate) fn finish(gather: &mut Gather) {
         }
     }
     for (space, pod, container, tail) in std::mem::take(&mut gather.tails) {
+        // A log that does not say more than its pod is that of the pod's only container.
+        let known = gather.containers.get(&pod);
+        let space = known.map_or(&space, |(known, _)| if space.is_empty() { known } else { &space }).clone();
+        let only = known.and_then(|(_, names)| names.first().filter(|_| names.len() == 1));
+        let container = only.filter(|_| container.is_empty()).unwrap_or(&container).clone();
         gather.collection.add_log(&space, &pod, &container, tail);
     }
 }

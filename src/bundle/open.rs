@@ -18,6 +18,8 @@ pub struct Limits {
     pub file_bytes_max: u64,
     /// Bytes of all files together, unpacked.
     pub total_bytes_max: u64,
+    /// Bytes of all files of an archive together: they are unpacked into memory.
+    pub archive_bytes_max: u64,
     /// Times a packed file may grow.
     pub growth_max: u64,
 }
@@ -29,6 +31,7 @@ impl Default for Limits {
             depth_max: 16,
             file_bytes_max: 512 << 20,
             total_bytes_max: 4 << 30,
+            archive_bytes_max: 1 << 30,
             growth_max: 1000,
         }
     }

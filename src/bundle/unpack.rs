@@ -114,9 +114,14 @@ fn tarred(
     gaps: &mut Vec<Gap>,
 ) -> Result<Vec<Entry>, String> {
     let growth = packed.map_or(u64::MAX, |packed| packed.saturating_mul(limits.growth_max).max(64 << 20));
-    let whole = limits.total_bytes_max.saturating_mul(2).min(growth);
+    let whole = limits.archive_bytes_max.saturating_mul(2).min(growth);
     let mut archive = tar::Archive::new(reader.take(whole));
-    let mut unpacked = Unpacked { entries: Vec::new(), left: limits.total_bytes_max.min(growth), limits, gaps };
+    let mut unpacked = Unpacked {
+        entries: Vec::new(),
+        left: limits.archive_bytes_max.min(limits.total_bytes_max).min(growth),
+        limits,
+        gaps,
+    };
     let list = archive.entries().map_err(|error| format!("not a tar archive: {error}"))?;
     for entry in list {
         let mut entry = match entry {
@@ -148,7 +153,8 @@ fn tarred(
 
 fn zipped(file: File, limits: &Limits, gaps: &mut Vec<Gap>) -> Result<Vec<Entry>, String> {
     let mut archive = zip::ZipArchive::new(file).map_err(|error| format!("not a zip archive: {error}"))?;
-    let mut unpacked = Unpacked { entries: Vec::new(), left: limits.total_bytes_max, limits, gaps };
+    let mut unpacked =
+        Unpacked { entries: Vec::new(), left: limits.archive_bytes_max.min(limits.total_bytes_max), limits, gaps };
     for number in 0..archive.len().min(limits.files_max.saturating_add(1)) {
         let mut file = match archive.by_index(number) {
             Ok(file) => file,

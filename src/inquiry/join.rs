@@ -139,9 +139,11 @@ fn objects_say(cluster: &Cluster, bundle: &Bundle, book: &mut Book) -> (Vec<Find
     let mut causes = Vec::new();
     for finding in &cluster.findings {
         let cited = finding.evidence.iter().filter_map(|id| cluster.evidence.iter().find(|one| one.id == *id));
+        let said = cited.clone().fold(finding.field.clone(), |said, one| said + " " + &one.excerpt);
         let evidence: Vec<String> =
             cited.filter_map(|one| book.cite(&one.source.to_string(), &one.field, None, &one.excerpt)).collect();
         let (kind, remedy) = kinds::of_rule(finding.rule);
+        let kind = kinds::of_words(finding.rule, kind, &said);
         if finding.severity >= Severity::Warning {
             let owner = finding.owner.as_ref().unwrap_or(&finding.object);
             let component = service_of(bundle, &owner.name);

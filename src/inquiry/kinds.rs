@@ -50,6 +50,59 @@ pub(crate) fn of_rule(rule: &str) -> (Kind, RemedyKind) {
     found.map_or((Kind::Config, RemedyKind::ConfigRevert), |(_, kind, remedy)| (*kind, *remedy))
 }
 
+/// Words of a program or a platform that tell what a failure that is known only by its effect comes from.
+const WORDS: &[(Kind, &[&str])] = &[
+    (Kind::Memory, &["oomkilled", "out of memory", "outofmemory", "cannot allocate memory", "memorypressure"]),
+    (Kind::Disk, &["no space left", "disk full", "diskpressure", "read-only file system"]),
+    (
+        Kind::Capacity,
+        &["exceeded quota", "too many open files", "pidpressure", "pool exhausted", "too many connections"],
+    ),
+    (Kind::Certificate, &["x509", "certificate has expired", "certificate verify failed"]),
+    (
+        Kind::Config,
+        &[
+            "environment variable",
+            "missing required",
+            "invalid configuration",
+            "config error",
+            "permission denied",
+            "no such file",
+            "couldn't find key",
+            "access denied",
+            "authentication failed",
+            "unauthorized",
+        ],
+    ),
+    (Kind::Exception, &["panic:", "nullpointer", "segmentation fault", "traceback", "undefined method", "assertion"]),
+    (
+        Kind::Dependency,
+        &[
+            "connection refused",
+            "econnrefused",
+            "no such host",
+            "enotfound",
+            "name resolution",
+            "could not connect",
+            "connection timed out",
+            "connection reset",
+            "upstream",
+            "503 service unavailable",
+        ],
+    ),
+];
+
+/// The kind of a failure that a rule knows only by its effect, by what was said about it.
+pub(crate) fn of_words(rule: &str, kind: Kind, said: &str) -> Kind {
+    // What a kubelet is told by a probe is the symptom, unless the program says more.
+    let by_effect = ["crash-loop", "readiness-probe", "log-errors", "job-", "node-condition", "replicas-unavailable"];
+    if !by_effect.iter().any(|start| rule.starts_with(start)) {
+        return kind;
+    }
+    let said = said.to_lowercase();
+    WORDS.iter().find(|(_, words)| words.iter().any(|word| said.contains(word))).map_or(kind, |(kind, _)| *kind)
+}
+
 /// The class that a kind is of.
 pub(crate) fn category(kind: Kind) -> &'static str {
     match kind {
@@ -76,5 +129,15 @@ mod tests {
         assert_eq!(of_rule("node-not-ready").0, Kind::Node);
         assert_eq!(of_rule("node-selector-unmet").0, Kind::Config);
         assert_eq!(of_rule("anything-else").0, Kind::Config);
+    }
+
+    #[test]
+    fn effects_are_of_the_kind_that_words_tell() {
+        let kind = |rule, said| of_words(rule, Kind::Exception, said);
+        assert_eq!(kind("crash-loop", "dial tcp db:5432: connect: Connection refused"), Kind::Dependency);
+        assert_eq!(kind("crash-loop", "missing required environment variable DB_URL"), Kind::Config);
+        assert_eq!(kind("crash-loop", "panic: boom"), Kind::Exception);
+        assert_eq!(kind("node-condition", "status.conditions[DiskPressure]"), Kind::Disk);
+        assert_eq!(kind("image-unauthorized", "connection refused"), Kind::Exception);
     }
 }

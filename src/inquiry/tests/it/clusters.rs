@@ -102,3 +102,73 @@ fn what_is_over_is_no_incident() {
         assert!(report.ruled_out.iter().any(|one| one.why.contains(word)), "{word}: {:?}", report.ruled_out);
     }
 }
+
+#[test]
+fn each_class_of_fault_has_its_word() {
+    let waiting =
+        |reason: &str, message: &str| format!(r#"{{"waiting":true,"reason":"{reason}","message":"{message}"}}"#);
+    let crashed = r#"{"waiting":true,"reason":"CrashLoopBackOff","exit_code":1,"message":"back-off"}"#;
+    let log = |text: &str| {
+        format!(
+            r#"{{"pod_name":"web-7f9dd8b6c4-x7gr9","namespace":"a","logs":"2026-06-18T14:39:00Z INFO start\n2026-06-18T14:39:01Z ERROR {text}\n"}}"#
+        )
+    };
+    let broken = |state: &str| pods(&pod("web-7f9dd8b6c4-x7gr9", false, 9, state, ""));
+    let pending = r#"{"pods":[{"name":"web-7f9dd8b6c4-x7gr9","namespace":"a","phase":"Pending","start_time":"2026-06-18T14:00:00Z","containers":[],"conditions":[{"type":"PodScheduled","status":"False","reason":"Unschedulable","message":"0/3 nodes are available: 3 Insufficient cpu."}]}]}"#;
+    for (name, files, class) in [
+        ("image", vec![broken(&waiting("ImagePullBackOff", "Back-off pulling image web:nope: manifest unknown"))], "configuration_error"),
+        ("config", vec![broken(&waiting("CreateContainerConfigError", "configmap \\\"web-config\\\" not found"))], "configuration_error"),
+        (
+            "pending",
+            vec![
+                pending.to_owned(),
+                event("Pod", "web-7f9dd8b6c4-x7gr9", "FailedScheduling", "0/3 nodes are available: 3 Insufficient cpu."),
+            ],
+            "resource_exhaustion",
+        ),
+        ("dependency", vec![broken(crashed), log("dial tcp db:5432: connect: connection refused")], "dependency_failure"),
+        ("panic", vec![broken(crashed), log("panic: index out of range")], "code_defect"),
+        ("variable", vec![broken(crashed), log("missing required environment variable DB_URL")], "configuration_error"),
+        (
+            "node",
+            vec![r#"{"nodes":[{"name":"n1","ready":"False","memory_pressure":"False","start_time":"2026-06-01T00:00:00Z"}]}"#.to_owned()],
+            "infrastructure",
+        ),
+        (
+            "pressure",
+            vec![r#"{"nodes":[{"name":"n1","ready":"True","disk_pressure":"True","start_time":"2026-06-01T00:00:00Z"}]}"#.to_owned()],
+            "resource_exhaustion",
+        ),
+    ] {
+        let named: Vec<(String, String)> = files.into_iter().enumerate().map(|(number, text)| (format!("{number}.json"), text)).collect();
+        let mut all: Vec<(&str, &str)> = named.iter().map(|(name, text)| (name.as_str(), text.as_str())).collect();
+        all.push(("alert.json", ALERT));
+        let report = crate::ask_text(&all).report;
+        assert_eq!(report.category, class, "{name}: {:?} {:?}", report.causes, report.findings);
+        assert!(matches!(report.verdict, Verdict::Incident | Verdict::Degraded), "{name}");
+    }
+}
+
+#[test]
+fn a_healthy_cluster_with_programs_that_complain_is_healthy() {
+    let log = "2026-06-18T14:10:00Z ERROR one request failed\n2026-06-18T14:20:00Z INFO fine\n".repeat(3);
+    let report = crate::ask_text(&[
+        ("p.json", &pods(&pod("web-7f9dd8b6c4-x7gr9", true, 0, RUNNING, ""))),
+        ("logs/a/web-7f9dd8b6c4-x7gr9/web.log", &log),
+    ])
+    .report;
+    assert_eq!(report.verdict, Verdict::Healthy, "{report:?}");
+}
+
+#[test]
+fn metrics_alone_that_do_nothing_are_healthy_or_unknown() {
+    let mut rows = String::from("timestamp,service,metric,value\n");
+    for minute in 0..60 {
+        rows.push_str(&format!("{},web,cpu_usage,0.4{}\n", 1_781_791_200 + minute * 60, minute % 3));
+        rows.push_str(&format!("{},web,requests_total,{}\n", 1_781_791_200 + minute * 60, 100));
+    }
+    let report = crate::ask_text(&[("m.csv", &rows)]).report;
+    assert_eq!((report.verdict, report.causes.len()), (Verdict::Healthy, 0), "{report:?}");
+    let one = crate::ask_text(&[("m.csv", "timestamp,service,metric,value\n1781791200,web,cpu_usage,99\n")]).report;
+    assert!(one.causes.is_empty() && one.verdict != Verdict::Incident, "{one:?}");
+}
