@@ -2,7 +2,7 @@
 
 use opsward_domain::time::{AtMs, Window};
 
-use crate::codec::{put_bits, put_varint, take_bits, take_varint, unzigzag, zigzag};
+use crate::codec::{put_bits, put_varint, take_bits, take_varint};
 
 /// Points after which a chunk is full: long enough to compress, short enough to drop and skip.
 pub(crate) const CHUNK_POINTS: u16 = 120;
@@ -25,7 +25,7 @@ impl Chunk {
             (self.first_ms, self.last_ms) = (at_ms, at_ms);
         }
         let step = at_ms.wrapping_sub(self.last_ms);
-        put_varint(&mut self.bytes, zigzag(step.wrapping_sub(self.step_ms)));
+        put_varint(&mut self.bytes, step.wrapping_sub(self.step_ms));
         put_bits(&mut self.bytes, value.to_bits(), self.last_bits);
         (self.last_ms, self.step_ms, self.last_bits) = (at_ms, step, value.to_bits());
         self.count += 1;
@@ -60,7 +60,7 @@ impl Chunk {
         let mut from = self.bytes.as_slice();
         let (mut at_ms, mut step_ms, mut bits) = (self.first_ms, 0_i64, 0);
         std::iter::from_fn(move || {
-            step_ms = step_ms.wrapping_add(unzigzag(take_varint(&mut from)?));
+            step_ms = step_ms.wrapping_add(take_varint::<i64>(&mut from)?);
             at_ms = at_ms.wrapping_add(step_ms);
             bits = take_bits(&mut from, bits)?;
             Some((at_ms, f64::from_bits(bits)))

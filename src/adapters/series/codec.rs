@@ -1,37 +1,23 @@
 //! Bytes of numbers: variable-length integers, and floats as the difference to their predecessor.
 //! Decoders return `None` on any malformed input and never read past it.
 
-/// Appends `value` in 7-bit groups, low ones first.
-pub(crate) fn put_varint(out: &mut Vec<u8>, mut value: u64) {
-    while value >= 0x80 {
-        out.push(value as u8 | 0x80);
-        value >>= 7;
-    }
-    out.push(value as u8);
+use integer_encoding::VarInt;
+
+/// Most bytes of one number.
+const VARINT_BYTES_MAX: usize = 10;
+
+/// Appends `value` in 7-bit groups, low ones first; signed ones so that small distances either way stay short.
+pub(crate) fn put_varint(out: &mut Vec<u8>, value: impl VarInt) {
+    let mut bytes = [0; VARINT_BYTES_MAX];
+    let length = value.encode_var(&mut bytes);
+    out.extend_from_slice(&bytes[..length]);
 }
 
 /// Reads what [`put_varint`] wrote and moves `from` behind it.
-pub(crate) fn take_varint(from: &mut &[u8]) -> Option<u64> {
-    let mut value = 0_u64;
-    for shift in (0..64).step_by(7) {
-        let (byte, rest) = from.split_first()?;
-        *from = rest;
-        value |= u64::from(byte & 0x7f) << shift;
-        if byte & 0x80 == 0 {
-            return Some(value);
-        }
-    }
-    None
-}
-
-/// Signed to unsigned so that small distances either way stay short.
-pub(crate) fn zigzag(value: i64) -> u64 {
-    ((value << 1) ^ (value >> 63)) as u64
-}
-
-/// Back from [`zigzag`].
-pub(crate) fn unzigzag(value: u64) -> i64 {
-    (value >> 1) as i64 ^ -((value & 1) as i64)
+pub(crate) fn take_varint<T: VarInt>(from: &mut &[u8]) -> Option<T> {
+    let (value, length) = T::decode_var(from)?;
+    *from = from.get(length..)?;
+    Some(value)
 }
 
 /// Appends `bits` as its difference to `before`: a byte that counts zero bytes at either end, then the
@@ -63,7 +49,7 @@ pub(crate) fn put_text(out: &mut Vec<u8>, text: &str) {
 
 /// Reads what [`put_text`] wrote.
 pub(crate) fn take_text<'a>(from: &mut &'a [u8]) -> Option<&'a str> {
-    let length = usize::try_from(take_varint(from)?).ok()?;
+    let length = usize::try_from(take_varint::<u64>(from)?).ok()?;
     let (text, rest) = from.split_at_checked(length)?;
     *from = rest;
     std::str::from_utf8(text).ok()
@@ -79,13 +65,13 @@ mod tests {
         fn numbers_come_back(value: u64, signed: i64, before: u64, text in "\\PC{0,40}") {
             let mut out = Vec::new();
             put_varint(&mut out, value);
-            put_varint(&mut out, zigzag(signed));
+            put_varint(&mut out, signed);
             put_bits(&mut out, value, before);
             put_bits(&mut out, value, value);
             put_text(&mut out, &text);
             let mut from = out.as_slice();
             prop_assert_eq!(take_varint(&mut from), Some(value));
-            prop_assert_eq!(take_varint(&mut from).map(unzigzag), Some(signed));
+            prop_assert_eq!(take_varint(&mut from), Some(signed));
             prop_assert_eq!(take_bits(&mut from, before), Some(value));
             prop_assert_eq!(take_bits(&mut from, value), Some(value));
             prop_assert_eq!(take_text(&mut from), Some(text.as_str()));
@@ -95,13 +81,32 @@ mod tests {
         #[test]
         fn nonsense_is_refused_not_followed(bytes: Vec<u8>) {
             let mut from = bytes.as_slice();
-            while take_bits(&mut from, 0).is_some() || take_text(&mut from).is_some() || take_varint(&mut from).is_some() {}
+            while take_bits(&mut from, 0).is_some()
+                || take_text(&mut from).is_some()
+                || take_varint::<u64>(&mut from).is_some()
+                || take_varint::<i64>(&mut from).is_some()
+            {}
         }
+    }
+
+    /// What is on disks already has to stay readable.
+    #[test]
+    fn numbers_are_written_as_ever() {
+        let written = |put: &dyn Fn(&mut Vec<u8>)| {
+            let mut out = Vec::new();
+            put(&mut out);
+            out
+        };
+        assert_eq!(written(&|out| put_varint(out, 300_u64)), [0xac, 0x02]);
+        assert_eq!(written(&|out| put_varint(out, u64::MAX)), [[0xff; 9].as_slice(), &[1]].concat());
+        assert_eq!(written(&|out| put_varint(out, -1_i64)), [1]);
+        assert_eq!(written(&|out| put_varint(out, 150_i64)), [0xac, 0x02]);
+        assert_eq!(written(&|out| put_varint(out, i64::MIN)), [[0xff; 9].as_slice(), &[1]].concat());
     }
 
     #[test]
     fn endless_numbers_are_refused() {
-        assert_eq!(take_varint(&mut [0xff; 11].as_slice()), None);
+        assert_eq!(take_varint::<u64>(&mut [0xff; 11].as_slice()), None);
         assert_eq!(take_bits(&mut [0x85, 0, 0].as_slice(), 0), None);
     }
 }

@@ -15,7 +15,7 @@ use opsward_domain::name::{Tenant, Workload, Workspace};
 use opsward_domain::time::AtMs;
 
 use crate::Options;
-use crate::codec::{put_bits, put_text, put_varint, take_bits, take_text, take_varint, unzigzag, zigzag};
+use crate::codec::{put_bits, put_text, put_varint, take_bits, take_text, take_varint};
 use crate::head::{Head, Key, Mark};
 
 const MAGIC: &[u8; 6] = b"opsser";
@@ -78,7 +78,7 @@ impl Writer {
             put_key(&mut self.payload, place, key);
         }
         put_varint(&mut self.payload, FIRST + mark.reference);
-        put_varint(&mut self.payload, zigzag(at_ms.wrapping_sub(self.last_ms)));
+        put_varint(&mut self.payload, at_ms.wrapping_sub(self.last_ms));
         put_bits(&mut self.payload, value.to_bits(), mark.bits);
         (self.last_ms, mark.bits) = (at_ms, value.to_bits());
         let newest = self.newest.entry(place.0.clone()).or_insert(at_ms);
@@ -89,7 +89,7 @@ impl Writer {
     pub(crate) fn expire(&mut self, tenant: &Tenant, before_ms: AtMs) {
         put_varint(&mut self.payload, EXPIRE);
         put_text(&mut self.payload, tenant.as_str());
-        put_varint(&mut self.payload, zigzag(before_ms));
+        put_varint(&mut self.payload, before_ms);
     }
 
     /// True if what was added should be written before more is.
@@ -139,9 +139,9 @@ fn take_key(from: &mut &[u8]) -> Option<(Tenant, Workspace, Key)> {
         "" => None,
         name => Some(Workload::parse(name).ok()?),
     };
-    let replica = take_varint(from)?.checked_sub(1).map(u32::try_from).transpose().ok()?;
+    let replica = take_varint::<u64>(from)?.checked_sub(1).map(u32::try_from).transpose().ok()?;
     let mut labels = std::collections::BTreeMap::new();
-    for _ in 0..take_varint(from)? {
+    for _ in 0..take_varint::<u64>(from)? {
         labels.insert(take_text(from)?.to_owned(), take_text(from)?.to_owned());
     }
     Some((tenant, workspace, Key { metric, workload, replica, labels }))
@@ -217,20 +217,20 @@ impl Reader<'_> {
     fn block(&mut self, mut from: &[u8], newest: &mut HashMap<Tenant, AtMs>) -> Option<()> {
         let mut at_ms = 0_i64;
         while !from.is_empty() {
-            match take_varint(&mut from)? {
+            match take_varint::<u64>(&mut from)? {
                 DEFINE => {
                     let (tenant, workspace, key) = take_key(&mut from)?;
                     self.series.push(Known { tenant, workspace, key, bits: 0, points: Vec::new() });
                 }
                 EXPIRE => {
                     let tenant = Tenant::parse(take_text(&mut from)?).ok()?;
-                    let before_ms = unzigzag(take_varint(&mut from)?);
+                    let before_ms = take_varint::<i64>(&mut from)?;
                     self.settle();
                     self.head.expire(&tenant, before_ms);
                 }
                 reference => {
                     let known = self.series.get_mut(usize::try_from(reference - FIRST).ok()?)?;
-                    at_ms = at_ms.wrapping_add(unzigzag(take_varint(&mut from)?));
+                    at_ms = at_ms.wrapping_add(take_varint::<i64>(&mut from)?);
                     known.bits = take_bits(&mut from, known.bits)?;
                     known.points.push((at_ms, f64::from_bits(known.bits)));
                     self.gathered += 1;

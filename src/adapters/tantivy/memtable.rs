@@ -2,7 +2,7 @@
 
 use opsward_domain::time::AtMs;
 
-use crate::wire::{put_varint, take_varint, unzigzag, zigzag};
+use crate::wire::{put_varint, take_varint};
 
 /// A line without its text: template and shape say what is constant, `params` what is not.
 #[derive(Debug, Clone, Copy)]
@@ -71,7 +71,7 @@ impl Memtable {
         let mut out = Vec::with_capacity(self.params.len() + self.rows.len() * 12);
         let mut before_ms = 0_i64;
         for row in &self.rows {
-            put_varint(&mut out, zigzag(row.at_ms.wrapping_sub(before_ms)));
+            put_varint(&mut out, row.at_ms.wrapping_sub(before_ms));
             put_varint(&mut out, row.variant);
             put_varint(&mut out, u64::from(row.place));
             put_varint(&mut out, u64::from(row.replica));
@@ -87,13 +87,13 @@ impl Memtable {
     pub(crate) fn decode(&mut self, mut from: &[u8]) -> Option<()> {
         let mut at_ms = 0_i64;
         while !from.is_empty() {
-            at_ms = at_ms.wrapping_add(unzigzag(take_varint(&mut from)?));
-            let variant = take_varint(&mut from)?;
-            let place = u32::try_from(take_varint(&mut from)?).ok()?;
-            let replica = u32::try_from(take_varint(&mut from)?).ok()?;
+            at_ms = at_ms.wrapping_add(take_varint::<i64>(&mut from)?);
+            let variant = take_varint::<u64>(&mut from)?;
+            let place = u32::try_from(take_varint::<u64>(&mut from)?).ok()?;
+            let replica = u32::try_from(take_varint::<u64>(&mut from)?).ok()?;
             let (level, rest) = from.split_first()?;
             from = rest;
-            let length = usize::try_from(take_varint(&mut from)?).ok()?;
+            let length = usize::try_from(take_varint::<u64>(&mut from)?).ok()?;
             let (params, rest) = from.split_at_checked(length)?;
             from = rest;
             self.push(Row::new(at_ms, variant, place, replica, *level), |out| out.extend_from_slice(params));
@@ -118,7 +118,7 @@ pub(crate) fn put_param(out: &mut Vec<u8>, param: &str) {
 /// The parameters that [`put_param`] wrote, up to the first wrong byte.
 pub(crate) fn params(mut from: &[u8]) -> impl Iterator<Item = &str> {
     std::iter::from_fn(move || {
-        let length = usize::try_from(take_varint(&mut from)?).ok()?;
+        let length = usize::try_from(take_varint::<u64>(&mut from)?).ok()?;
         let (param, rest) = from.split_at_checked(length)?;
         from = rest;
         std::str::from_utf8(param).ok()

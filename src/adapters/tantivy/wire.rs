@@ -4,42 +4,26 @@ use std::fs::{self, File};
 use std::io::Write;
 use std::path::Path;
 
+use integer_encoding::VarInt;
 use opsward_domain::fault::{Code, Fault};
 
+/// Most bytes of one number.
+const VARINT_BYTES_MAX: usize = 10;
 /// Bytes before a frame's payload: length and CRC-32.
 const FRAME_HEAD: usize = 8;
 
-/// Appends `value` in 7-bit groups, low ones first.
-pub(crate) fn put_varint(out: &mut Vec<u8>, mut value: u64) {
-    while value >= 0x80 {
-        out.push(value as u8 | 0x80);
-        value >>= 7;
-    }
-    out.push(value as u8);
+/// Appends `value` in 7-bit groups, low ones first; signed ones so that small distances either way stay short.
+pub(crate) fn put_varint(out: &mut Vec<u8>, value: impl VarInt) {
+    let mut bytes = [0; VARINT_BYTES_MAX];
+    let length = value.encode_var(&mut bytes);
+    out.extend_from_slice(&bytes[..length]);
 }
 
 /// Reads what [`put_varint`] wrote and moves `from` behind it.
-pub(crate) fn take_varint(from: &mut &[u8]) -> Option<u64> {
-    let mut value = 0_u64;
-    for shift in (0..64).step_by(7) {
-        let (byte, rest) = from.split_first()?;
-        *from = rest;
-        value |= u64::from(byte & 0x7f) << shift;
-        if byte & 0x80 == 0 {
-            return Some(value);
-        }
-    }
-    None
-}
-
-/// Signed to unsigned so that small distances either way stay short.
-pub(crate) fn zigzag(value: i64) -> u64 {
-    ((value << 1) ^ (value >> 63)) as u64
-}
-
-/// Back from [`zigzag`].
-pub(crate) fn unzigzag(value: u64) -> i64 {
-    (value >> 1) as i64 ^ -((value & 1) as i64)
+pub(crate) fn take_varint<T: VarInt>(from: &mut &[u8]) -> Option<T> {
+    let (value, length) = T::decode_var(from)?;
+    *from = from.get(length..)?;
+    Some(value)
 }
 
 /// `payload` with its length and checksum in front.

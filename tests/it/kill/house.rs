@@ -15,6 +15,14 @@ use crate::support::{binary, end_processes_of, http, processes_of};
 
 /// Longest wait for anything here.
 const WITHIN: Duration = Duration::from_secs(60);
+/// `bound` on a machine that has time for us; as many times longer as it has more to do than processors.
+pub(super) fn stretched(bound: Duration) -> Duration {
+    let load = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();
+    let load: f64 = load.split(' ').next().and_then(|load| load.parse().ok()).unwrap_or(1.0);
+    let processors = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    bound.mul_f64((load / processors as f64).clamp(1.0, 8.0))
+}
+
 /// Longest time from a start to the end of every run that a kill interrupted, what the run itself waits for
 /// not counted.
 pub(super) const RECOVERY_MAX: Duration = Duration::from_secs(20);
@@ -62,7 +70,7 @@ impl House {
     }
 
     async fn ready(&mut self) -> bool {
-        let until = Instant::now() + WITHIN;
+        let until = Instant::now() + stretched(WITHIN);
         while Instant::now() < until && self.alive() {
             let answer = http().get(format!("{}/readyz", self.address)).send().await;
             if answer.is_ok_and(|answer| answer.status().is_success()) {
@@ -93,7 +101,7 @@ impl House {
 
     /// Waits until the service was lost, by SIGKILL and by nothing else. Nothing to do if that was seen already.
     pub(super) async fn lost(&mut self, point: &str) {
-        let until = Instant::now() + WITHIN;
+        let until = Instant::now() + stretched(WITHIN);
         while self.alive() {
             assert!(Instant::now() < until, "{point} was not reached");
             tokio::time::sleep(Duration::from_millis(10)).await;
@@ -113,7 +121,7 @@ impl House {
 
     /// Waits until `done` says so of the value at `path`.
     pub(super) async fn until(&self, path: &str, what: &str, done: impl Fn(&Value) -> bool) -> Value {
-        let until = Instant::now() + WITHIN;
+        let until = Instant::now() + stretched(WITHIN);
         loop {
             let value = self.client().get(path).await;
             if let Ok(value) = &value
@@ -158,7 +166,7 @@ impl House {
 
     /// Says yes to the next thing that waits for it, or until the service is lost.
     pub(super) async fn agree(&mut self) {
-        let until = Instant::now() + WITHIN;
+        let until = Instant::now() + stretched(WITHIN);
         while self.alive() {
             assert!(Instant::now() < until, "nothing ever waited for a yes");
             if self.yes_to_all().await > 0 {
@@ -187,7 +195,7 @@ impl House {
             if open.is_empty() {
                 return began.elapsed();
             }
-            assert!(began.elapsed() < WITHIN, "these never end: {open:?}");
+            assert!(began.elapsed() < stretched(WITHIN), "these never end: {open:?}");
             self.yes_to_all().await;
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
