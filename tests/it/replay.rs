@@ -5,8 +5,10 @@ use std::path::{Path, PathBuf};
 
 use opsward::app::Replayer;
 use opsward_domain::context::Origin;
-use opsward_domain::event::{Body, Event};
+use opsward_domain::event::{Body, CheckVerdict, Event, PlanEnd};
 use opsward_domain::fault::Fault;
+use opsward_domain::incident::IncidentStatus;
+use opsward_engine::state::{PlanState, RunState};
 use opsward_engine::transcript::Transcript;
 use opsward_ports::provider::memory::Trouble;
 use opsward_surface::view;
@@ -45,6 +47,20 @@ async fn every_transcript_plays_the_same_again() {
         assert!(shown.is_empty(), "{}:\n{}", path.display(), shown.join("\n"));
         assert!(played.made >= 5 && played.given >= 1, "{}: hardly anything was played", path.display());
     }
+}
+
+/// A real incident whose first plan did not help: it ended, and another hypothesis was tried and verified.
+#[test]
+fn among_them_the_second_hypothesis_wins() {
+    let transcript = read(&root().join("tests/transcripts/second-hypothesis-wins.json"));
+    let state = RunState::fold(transcript.stream.clone(), &transcript.events);
+    let [first, second] = &state.plans[..] else { panic!("{} plans", state.plans.len()) };
+    let verdict = |plan: &PlanState| plan.goal.as_ref().map(|(verdict, _)| *verdict);
+    let end = |plan: &PlanState| plan.end.as_ref().map(|(end, _)| *end);
+    assert_eq!((verdict(first), end(first)), (Some(CheckVerdict::Worse), Some(PlanEnd::Undone)));
+    assert_eq!((verdict(second), end(second)), (Some(CheckVerdict::Better), Some(PlanEnd::Succeeded)));
+    assert_ne!(first.plan.steps[0].resource(), second.plan.steps[0].resource(), "another place");
+    assert_eq!(state.incident, Some(IncidentStatus::Resolved));
 }
 
 /// Runs typed actions of every kind in a world of memory twins and records what came of them.
