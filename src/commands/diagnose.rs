@@ -22,20 +22,21 @@ pub(crate) fn command() -> Command {
     Command::new("diagnose")
         .about("Find what went wrong in files: a support bundle, a `kubectl cluster-info dump`, manifests")
         .long_about(
-            "Reads alerts, logs, metrics, traces, changes, events and Kubernetes objects from files and says what\n\
-             happened: verdict, onset, causes with the change that did it, evidence, who suffers, what would help,\n\
-             and what was not looked at. Needs no server, no cluster and no model.\n\n\
-             BUNDLE is a folder, an archive (.tar.gz, .tar.zst, .tar, .zip) or a file. Files are recognised by what\n\
-             their fields mean, whatever they are called; among them:\n\
-             \x20 alerts      Alertmanager webhooks, {service, metric, threshold, observed, fired_at, summary}\n\
-             \x20 logs        .ndjson, .log, .csv, logs/NAMESPACE/POD/CONTAINER.log (CRI, Docker, JSON, logfmt, plain)\n\
-             \x20 metrics     CSV (timestamp, service, metric, value; or a time and SERVICE_METRIC columns),\n\
+            "Reads alerts, logs, metrics, traces, changes, events and Kubernetes objects from files and\n\
+             says what happened: verdict, onset, causes with the change that did it, evidence, who\n\
+             suffers, what would help, and what was not looked at. Needs no server and no model.\n\n\
+             BUNDLE is a folder, an archive (.tar.gz, .tar.zst, .tar, .zip) or a file. Files are\n\
+             recognised by what their fields mean, whatever they are called; among them:\n\
+             \x20 alerts      Alertmanager webhooks, {service, metric, threshold, fired_at, summary}\n\
+             \x20 logs        .ndjson, .log, .csv, logs/NAMESPACE/POD/CONTAINER.log\n\
+             \x20             (CRI, Docker, JSON, logfmt, plain)\n\
+             \x20 metrics     CSV (timestamp, service, metric, value; or SERVICE_METRIC columns),\n\
              \x20             Prometheus range queries, OTLP\n\
              \x20 traces      OTLP, Jaeger, Zipkin, flat JSON or CSV\n\
              \x20 changes     commits, deploys, flags, configuration, scaling, as JSON or CSV\n\
              \x20 Kubernetes  YAML or JSON objects, dumps, and the lists that tools print\n\
              \x20 topology    caller and callee, or a square table\n\
-             bundle.toml in it names and maps what does not explain itself; see src/bundle/README.md.",
+             bundle.toml in it names and maps what does not explain itself (src/bundle/README.md).",
         )
         .after_help("Exit codes: 0 nothing found, 1 something found, 2 nothing could be looked at.")
         .arg(
@@ -45,7 +46,11 @@ pub(crate) fn command() -> Command {
                 .value_parser(clap::value_parser!(PathBuf))
                 .help("folder, archive or file"),
         )
-        .arg(value("at", "TIME", "the moment in question (2026-06-18T15:06:00Z, or seconds of the epoch); else the alert's"))
+        .arg(value(
+            "at",
+            "TIME",
+            "the moment in question (2026-06-18T15:06:00Z, or seconds of the epoch); else the alert's",
+        ))
         .arg(value("window", "DURATION", "how far around it symptoms are looked for (90s, 12m, 2h); else 12m"))
         .arg(value("explain", "ID", "run one claim again (c1, f2, e3): what it rests on, read anew"))
         .arg(value("namespace", "NAMESPACE", "only this namespace, and what belongs to the whole cluster").short('n'))

@@ -15,9 +15,9 @@ pub(crate) fn command() -> Command {
     Command::new("eval")
         .about("Score the diagnosis over folders of cases whose truth is known")
         .long_about(
-            "Gives every case below DIR to the diagnosis without its truth, compares, and prints how many were met\n\
-             with 95 % intervals (Wilson), a simple rule beside it, and every failure by name. No model is asked, and\n\
-             the same files give the same table.",
+            "Gives every case below DIR to the diagnosis without its truth, compares, and prints how\n\
+             many were met with 95 % intervals (Wilson), a simple rule beside it, and every failure\n\
+             by name. No model is asked, and the same files give the same table.",
         )
         .arg(
             Arg::new("dir")
