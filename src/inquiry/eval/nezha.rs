@@ -120,16 +120,19 @@ fn kind_of(injected: &str) -> Option<Kind> {
     })
 }
 
-/// The fault-free period of a day, with no moment named.
+/// The fault-free period of a day: the moment asked for lies in the middle of its log lines, since metrics of a whole
+/// day hold faults as well.
 fn silent(dir: &Path, day: &Path, clock_ms: &dyn Fn() -> f64) -> Result<Scored, EvalError> {
-    let read = || {
-        let mut files = Vec::new();
-        for kind in ["log", "trace", "metric"] {
-            gather(&mut files, &day.join("fault-free").join(kind), kind, &|_| true)?;
-        }
-        Ok(opsward_bundle::read_bytes(files, &opsward_bundle::Options::default()))
-    };
-    let (inquiry, took_ms) = ask(clock_ms, &Options::default(), &read)?;
+    let before = clock_ms();
+    let mut files = Vec::new();
+    for kind in ["log", "trace", "metric"] {
+        gather(&mut files, &day.join("fault-free").join(kind), kind, &|_| true)?;
+    }
+    let bundle = opsward_bundle::read_bytes(files, &opsward_bundle::Options::default());
+    let ends = bundle.case.logs.first().zip(bundle.case.logs.last());
+    let at_ms = ends.map(|(first, last)| first.at_ms.midpoint(last.at_ms));
+    let inquiry = crate::of_bundle(bundle, &Options { at_ms, ..Options::default() });
+    let took_ms = clock_ms() - before;
     let alarm = matches!(inquiry.report.verdict, Verdict::Incident | Verdict::Degraded);
     let said = inquiry.report.causes.first().map(|cause| cause.claim.clone()).unwrap_or_default();
     Ok(Scored {
