@@ -69,10 +69,11 @@ impl Default for Options {
 pub fn diagnose(case: &Case, options: &Options) -> Diagnosis {
     let clean = checked::Checked::of(case, options);
     let frame = frame::Frame::of(&clean, options);
-    let mut signals = series::compare(&clean, &frame);
+    let mut signals = series::corroborate(&clean, series::compare(&clean, &frame));
     let mined = logs::mine(&clean);
     let traced = traces::compare(&clean, &frame, &mined);
     let logged = logs::compare(&clean, &frame, &mined, &traced.judged);
+    traces::outrank(&traced, &mut signals);
     signals.extend(traced.signals.iter().cloned());
     signals.extend(logged.signals.iter().cloned());
     let graph = graph::Graph::of(&clean, &traced, &logged);

@@ -131,11 +131,15 @@ pub(crate) fn part(times: &[TimeMs], frame: &Frame) -> (Vec<When>, f64, f64) {
     let outside = times.len() - (stretch.end - stretch.start);
     let apart = outside * 20 >= times.len() && outside > 0;
     let until = anchor + frame.window_ms;
+    let inside = &times[stretch.start..stretch.end];
+    let known = |at: TimeMs| inside.partition_point(|time| *time < at);
+    // Too little before a moment that is only guessed: everything before the moment that was named is quiet then.
+    let split = if known(frame.split_ms) * 3 < known(anchor) { anchor } else { frame.split_ms };
     let of = |index: usize, at: TimeMs| {
         if !(stretch.start..stretch.end).contains(&index) {
             return When::Quiet;
         }
-        let early = if apart { anchor - frame.window_ms } else { frame.split_ms };
+        let early = if apart { anchor - frame.window_ms } else { split };
         match (at < early, at <= until) {
             (true, _) => When::Quiet,
             (false, true) => When::Now,
@@ -233,6 +237,7 @@ fn signal_of(clean: &Checked<'_>, counted: &Counted, level: Level, onset_ms: Tim
         after: counted.now,
         slow: false,
         of_node: false,
+        share: false,
         text: format!("{name} logs a {new} pattern {} times: {}", counted.now, cut(&counted.text, 160)),
         source: counted.source.clone(),
         query: format!("logs component={name:?} template={:?}", cut(&counted.text, 200)),

@@ -357,6 +357,10 @@ fn of_traffic(clean: &Checked<'_>, graph: &Graph, signals: &[Signal], logged: &L
             });
             continue;
         }
+        if graph.callers(*id).any(|caller| caller != *id && rose.contains_key(&caller)) {
+            // Its callers got more as well: they pass it on.
+            continue;
+        }
         let strained = signals.iter().any(|other| {
             clean.service(other.component) == *id
                 && matches!(other.aspect, Aspect::Cpu | Aspect::Saturation)

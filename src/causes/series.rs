@@ -2,28 +2,40 @@
 //! comparison with its own windows is what keeps heavy tails, rare requests and daily rhythm from being taken for news.
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 
-use crate::case::{Series, TimeMs};
+use crate::case::{ComponentId, Series, TimeMs};
 use crate::checked::Checked;
-use crate::frame::Frame;
+use crate::frame::{Frame, step_of};
 use crate::signal::{Signal, number};
-use crate::stats::{doublings, quantile, sorted, spread, trend};
+use crate::stats::{doublings, median, quantile, sorted, spread, trend};
 use crate::words::{Aspect, Bad, Meaning, meaning};
 
 /// Fewest quiet points before data after the incident is used as well.
 const QUIET_MIN: usize = 8;
 /// Most quiet points whose spread is computed.
-const THIN: usize = 512;
+const THIN: usize = 256;
 /// Fewest quiet windows whose maxima are taken for a distribution.
 const WINDOWS_MIN: usize = 8;
 /// Change, relative to the usual value, below which a signal counts in proportion.
 const CHANGE_FULL: f64 = 0.15;
+/// Excess, in what quiet windows reach, from which a series has something to say.
+const EXCESS_MIN: f64 = 0.6;
+/// What a statistic that stands alone keeps.
+const ALONE: f64 = 0.3;
+/// A share of a resource below which its use is no trouble.
+const SHARE_FULL: f64 = 0.5;
 /// Growth of a slow rise over its whole length that counts.
 const GROWTH_MIN: f64 = 1.3;
 
 /// Every series that left its usual range.
 pub(crate) fn compare(clean: &Checked<'_>, frame: &Frame) -> Vec<Signal> {
     let Some(anchor) = frame.anchor else { return Vec::new() };
+    let steps = clean.series.iter().map(|(_, points)| {
+        let times: Vec<TimeMs> = points.iter().take(THIN).map(|(at, _)| *at).collect();
+        step_of(&times) as f64
+    });
+    let usual_step_ms = median(steps).max(1.0) as i64;
     let mut found = Vec::new();
     for (series, points) in &clean.series {
         let meaning = meaning(&series.name, &series.unit);
@@ -31,7 +43,7 @@ pub(crate) fn compare(clean: &Checked<'_>, frame: &Frame) -> Vec<Signal> {
             continue;
         }
         let points = as_rate(points, meaning);
-        let part = Part::of(&points, frame, anchor);
+        let part = Part::of(&points, frame, anchor, usual_step_ms);
         for up in [true, false] {
             let bad = match meaning.bad {
                 Bad::Up => up,
@@ -47,6 +59,38 @@ pub(crate) fn compare(clean: &Checked<'_>, frame: &Frame) -> Vec<Signal> {
         found.extend(part.runs_out(clean, series, meaning));
     }
     found
+}
+
+/// Several series that speak of one aspect of one component must agree. Where there are shares of what there is, raw
+/// amounts say nothing more; where there are three statistics or more, one that stands alone is noise.
+pub(crate) fn corroborate(clean: &Checked<'_>, signals: Vec<Signal>) -> Vec<Signal> {
+    let mut given: BTreeMap<(ComponentId, Aspect), (usize, bool)> = BTreeMap::new();
+    for (series, _) in &clean.series {
+        let meaning = meaning(&series.name, &series.unit);
+        let count = given.entry((series.component, meaning.aspect)).or_default();
+        count.0 += 1;
+        count.1 |= meaning.share;
+    }
+    let mut best: BTreeMap<(ComponentId, Aspect), Vec<f64>> = BTreeMap::new();
+    for signal in &signals {
+        best.entry((signal.component, signal.aspect)).or_default().push(signal.strength);
+    }
+    let resource = |aspect: Aspect| matches!(aspect, Aspect::Cpu | Aspect::Memory | Aspect::Disk | Aspect::Saturation);
+    let mut kept = Vec::with_capacity(signals.len());
+    for mut signal in signals {
+        let (count, shares) = given.get(&(signal.component, signal.aspect)).copied().unwrap_or_default();
+        if resource(signal.aspect) && shares && !signal.share && !signal.slow {
+            continue;
+        }
+        if signal.aspect == Aspect::Latency && count >= 3 {
+            let strengths =
+                best.get(&(signal.component, signal.aspect)).map(|all| sorted(all.iter().copied())).unwrap_or_default();
+            let second = strengths.len().checked_sub(2).map_or(0.0, |place| strengths[place]);
+            signal.strength = signal.strength.min(second + ALONE);
+        }
+        kept.push(signal);
+    }
+    kept
 }
 
 /// A count that only rises becomes its steps; a fall is a restart and counts from zero.
@@ -79,10 +123,12 @@ struct Part<'a> {
     quiet: Vec<(usize, usize)>,
     /// Quiet values lie in other stretches only.
     apart: bool,
+    /// The usual step of the whole case.
+    step_ms: i64,
 }
 
 impl<'a> Part<'a> {
-    fn of(points: &'a [(TimeMs, f64)], frame: &Frame, anchor: TimeMs) -> Self {
+    fn of(points: &'a [(TimeMs, f64)], frame: &Frame, anchor: TimeMs, usual_step_ms: i64) -> Self {
         let times: Vec<TimeMs> = points.iter().map(|(at, _)| *at).collect();
         let stretch = frame.stretch(&times);
         let (start, end) = (stretch.start, stretch.end);
@@ -101,7 +147,7 @@ impl<'a> Part<'a> {
         if known < QUIET_MIN && to < end {
             quiet.push((to, end));
         }
-        Self { points, start, end, from, to, quiet, apart }
+        Self { points, start, end, from, to, quiet, apart, step_ms: usual_step_ms }
     }
 
     /// From when to when the incident was looked at.
@@ -154,21 +200,39 @@ impl<'a> Part<'a> {
             let local = (worst - calm) / usual.reach;
             excess = excess.min(local.max(0.35 * excess));
         }
-        if excess <= 1.0 {
+        if excess <= EXCESS_MIN {
             return None;
         }
         let change = (worst - usual.middle).abs();
         let relative = match meaning.aspect {
             Aspect::Errors | Aspect::Cache => change / (usual.scale * 0.005),
+            Aspect::Cpu | Aspect::Memory | Aspect::Disk | Aspect::Saturation
+                if meaning.share && usual.scale <= 100.0 =>
+            {
+                worst.abs() / (SHARE_FULL * usual.scale)
+            }
             _ => change / (usual.middle.abs() * CHANGE_FULL).max(1e-12),
         };
         let bar = usual.middle + 0.4 * (worst - usual.middle);
         let onset = self.walk_back(self.from + peak + wide / 2, bar, sign);
         let away = (self.points[onset].0 - anchor).max(0) as f64 / 720_000.0;
-        let strength = doublings(excess) * relative.min(1.0) * (1.0 - 0.4 * away.min(1.0));
+        let strength = (doublings(1.0 + excess) - 0.5).max(0.0)
+            * relative.min(1.0)
+            * (1.0 - 0.4 * away.min(1.0))
+            * self.presence();
         let source = Sighting { clean, series, meaning };
         (strength > 0.05)
             .then(|| source.tell(self, strength, self.points[onset].0, up, (usual.middle * sign, worst * sign), false))
+    }
+
+    /// How much of the quiet time the series was there at all: what is seldom there is no measure of itself.
+    fn presence(&self) -> f64 {
+        let (mut there, mut could) = (0.0, 0.0);
+        for (from, to) in self.quiet.iter().filter(|(from, to)| to - from > 1) {
+            there += (to - from) as f64;
+            could += (self.points[to - 1].0 - self.points[*from].0) as f64 / self.step_ms as f64;
+        }
+        if could <= there { 1.0 } else { (2.0 * there / could).min(1.0).sqrt() }
     }
 
     /// Since when the values have been above the bar; one value below it is forgiven.
@@ -242,10 +306,12 @@ impl Usual {
         let quiet = part.quiet.iter().flat_map(|(a, b)| *a..*b);
         let values = sorted(quiet.step_by(stride).map(|index| part.value(index, sign)));
         let middle = quantile(&values, 0.5);
-        let most = values.first().map_or(0.0, |v| v.abs()).max(values.last().map_or(0.0, |v| v.abs()));
-        let scale = if most <= 1.0 {
+        let ends = [values.first(), values.last()].into_iter().flatten().map(|value| value.abs());
+        let inside = (part.from..part.to).map(|index| part.value(index, sign).abs());
+        let most = ends.chain(inside).fold(0.0, f64::max);
+        let scale = if most <= 1.2 {
             1.0
-        } else if most <= 100.0 {
+        } else if most <= 120.0 {
             100.0
         } else {
             most
@@ -313,6 +379,7 @@ impl Sighting<'_, '_> {
             after: values.1,
             slow,
             of_node: self.meaning.of_node,
+            share: self.meaning.share,
             text: format!("{name}: {}{unit} {how} from {} to {}", self.series.name, number(values.0), number(values.1)),
             source: self.series.source.clone(),
             query: format!(

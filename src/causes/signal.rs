@@ -25,6 +25,8 @@ pub(crate) struct Signal {
     pub slow: bool,
     /// It speaks of the machine below.
     pub of_node: bool,
+    /// It is a share of what there is.
+    pub share: bool,
     /// A sentence for people.
     pub text: String,
     /// File and column, or what was compared.

@@ -21,7 +21,11 @@ use crate::traces::Traced;
 use crate::words::{Aspect, meaning};
 
 /// Weight below which nobody is suspected when an alert asks.
-const ASKED_MIN: f64 = 0.9;
+const ASKED_MIN: f64 = 1.1;
+/// The same when the alert's own component shows nothing.
+const UNCONFIRMED_MIN: f64 = 2.0;
+/// Strength of a signal at the alert's component that confirms it.
+const CONFIRMS_MIN: f64 = 0.25;
 /// The same when nobody asked.
 const UNASKED_MIN: f64 = 1.6;
 /// Weight of a service that counts as hurt, next to the first suspect.
@@ -52,8 +56,13 @@ pub(crate) fn tell(parts: &Parts<'_, '_>) -> Diagnosis {
         && parts.clean.case.patterns.is_empty()
         && parts.clean.case.events.is_empty();
     let seen = mechanism::recognise(parts.clean, parts.frame, parts.graph, parts.signals, parts.logged);
-    let bar = if parts.frame.told { ASKED_MIN } else { UNASKED_MIN };
+    let bar = bar(parts);
     let top = parts.suspects.services.first().filter(|suspect| suspect.weight >= bar);
+    if std::env::var("DEBUG_RANK").is_ok() {
+        for s in parts.suspects.services.iter().take(6) {
+            eprintln!("   w {:.2} bar {:.1} {} {:?}", s.weight, bar, parts.clean.name(s.component), s.aspects);
+        }
+    }
     let Some(top) = top.filter(|_| !nothing) else {
         return quiet(parts, book, nothing);
     };
@@ -71,7 +80,7 @@ pub(crate) fn tell(parts: &Parts<'_, '_>) -> Diagnosis {
     });
     let replicas: Vec<Cause> = replicas.collect();
     let first = order.first().map_or(top.component, |suspect| suspect.component);
-    let failing = first_failing(parts, first, &outcome);
+    let failing = first_failing(parts, &order, first);
     let findings = findings(parts, &mut book, &outcome);
     let remediation = remedy(parts, &outcome, causes.first(), first);
     let (evidence, dropped) = book.close();
@@ -82,11 +91,30 @@ pub(crate) fn tell(parts: &Parts<'_, '_>) -> Diagnosis {
         causes,
         replicas,
         first_failing_component: Some(parts.clean.name(failing).to_owned()),
-        blast_radius: blast(parts, failing, top.weight),
+        blast_radius: blast(parts, failing, first, top.weight),
         remediation,
         findings,
         evidence,
         not_looked_at: not_looked_at(parts, dropped),
+    }
+}
+
+/// How much weight a first suspect needs.
+fn bar(parts: &Parts<'_, '_>) -> f64 {
+    if !parts.frame.told {
+        return UNASKED_MIN;
+    }
+    let alerted = parts.clean.case.alert.as_ref().and_then(|alert| alert.component).map(|id| parts.clean.service(id));
+    let confirms = |id: ComponentId| {
+        parts.signals.iter().any(|signal| {
+            parts.clean.service(signal.component) == id
+                && signal.strength >= CONFIRMS_MIN
+                && signal.aspect != Aspect::Traffic
+        })
+    };
+    match alerted {
+        Some(id) if !parts.clean.series.is_empty() && !confirms(id) => UNCONFIRMED_MIN,
+        _ => ASKED_MIN,
     }
 }
 
@@ -145,7 +173,12 @@ fn onset(parts: &Parts<'_, '_>, top: &Suspect) -> TimeMs {
 fn reorder<'a>(parts: &'a Parts<'_, '_>, outcome: &Outcome) -> Vec<&'a Suspect> {
     let mut order: Vec<&Suspect> = parts.suspects.services.iter().collect();
     let place = outcome.culprit.as_ref().and_then(|culprit| culprit.component).map(|id| parts.clean.service(id));
-    if let Some(at) = place.and_then(|place| order.iter().position(|suspect| suspect.component == place)) {
+    let surge = outcome
+        .outside
+        .as_ref()
+        .filter(|one| one.mechanism == mechanism::Mechanism::TrafficSurge)
+        .map(|one| parts.clean.service(one.component));
+    if let Some(at) = place.or(surge).and_then(|place| order.iter().position(|suspect| suspect.component == place)) {
         let suspect = order.remove(at);
         order.insert(0, suspect);
     }
@@ -224,14 +257,26 @@ fn cite_change(clean: &Checked<'_>, book: &mut Book, judged: &Judged) -> Option<
     )
 }
 
-/// What suffered first: what the alert names, when it suffers below the cause; else the cause's component.
-fn first_failing(parts: &Parts<'_, '_>, first: ComponentId, outcome: &Outcome) -> ComponentId {
-    let reporter = outcome.outside.as_ref().map(|one| parts.clean.service(one.component));
-    reporter.filter(|id| !parts.clean.name(*id).is_empty()).unwrap_or(first)
+/// What suffered first: the first suspect whose requests suffer; a cause without symptoms of its own (a certificate
+/// that ran out) lets its callers suffer.
+fn first_failing(parts: &Parts<'_, '_>, order: &[&Suspect], first: ComponentId) -> ComponentId {
+    let suffers = |suspect: &&&Suspect| {
+        suspect.aspects.iter().any(|(aspect, strength)| {
+            *strength >= 0.3
+                && (aspect.spreads()
+                    || !matches!(aspect, Aspect::Certificate | Aspect::Traffic | Aspect::Network | Aspect::Setting))
+        })
+    };
+    let near = parts.graph.above(first);
+    order
+        .iter()
+        .filter(|suspect| near.contains_key(&suspect.component))
+        .find(suffers)
+        .map_or(first, |suspect| suspect.component)
 }
 
 /// Services with trouble of their own, apart from the first.
-fn blast(parts: &Parts<'_, '_>, first: ComponentId, most: f64) -> Vec<String> {
+fn blast(parts: &Parts<'_, '_>, failing: ComponentId, first: ComponentId, most: f64) -> Vec<String> {
     let above = parts.graph.above(first);
     let hurts = |suspect: &&Suspect| {
         let felt = suspect.aspects.keys().any(|aspect| aspect.spreads() || *aspect == Aspect::Restart);

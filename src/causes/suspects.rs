@@ -1,7 +1,7 @@
 //! Who it was: signals of each service are added up, what a callee explains is taken off its callers, and nearness to
 //! the alert counts. Gives the same for replicas. Scores are shares of belief, not sums of strength.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::case::{ComponentId, TimeMs};
 use crate::checked::Checked;
@@ -20,6 +20,10 @@ const ELSEWHERE: f64 = 0.45;
 const ADDRESS: f64 = 0.6;
 /// How much a second and a third aspect add.
 const MORE: [f64; 4] = [1.0, 0.4, 0.2, 0.1];
+/// A callee with at least this part of the trouble of a caller's view of somebody may be that somebody.
+const VIEW_SHARE: f64 = 0.25;
+/// What such a view keeps.
+const VIEW_REST: f64 = 0.4;
 /// Belief that goes to nobody.
 const NOBODY: f64 = 1.5;
 
@@ -48,7 +52,8 @@ pub(crate) struct Suspects {
     pub replicas: Vec<Suspect>,
 }
 
-fn weight_of(aspect: Aspect) -> f64 {
+/// How much an aspect says of who it was.
+pub(crate) fn weight_of(aspect: Aspect) -> f64 {
     match aspect {
         Aspect::Certificate => 1.4,
         Aspect::Restart | Aspect::Wire => 1.2,
@@ -75,6 +80,7 @@ pub(crate) fn rank(clean: &Checked<'_>, frame: &Frame, graph: &Graph, signals: &
     for suspect in &mut services {
         suspect.weight = total(&suspect.aspects) * nearness(clean, frame, graph, suspect);
     }
+    see_through(&mut services, graph);
     settle(&mut services);
     let has_replicas = clean.case.components.iter().any(|component| component.service.is_some());
     let mut replicas = Vec::new();
@@ -143,6 +149,50 @@ fn explain_callers(services: &mut [Suspect], graph: &Graph) {
             *strength *= if matches!(aspect, Aspect::Exception | Aspect::Behaviour) { rest.max(0.6) } else { rest };
         }
     }
+}
+
+/// Somebody who calls nobody and is known only from its caller may be that caller's view of another callee: an address,
+/// a load balancer. Where a callee that is known to do something is in the same trouble at the same time, it is that one.
+fn see_through(services: &mut [Suspect], graph: &Graph) {
+    let calls = |id: ComponentId| graph.callees(id).next().is_some();
+    let views: Vec<(usize, usize)> = (0..services.len())
+        .filter(|view| {
+            !calls(services[*view].component)
+                && services[*view]
+                    .aspects
+                    .keys()
+                    .all(|aspect| aspect.spreads() || matches!(aspect, Aspect::Traffic | Aspect::Network))
+        })
+        .filter_map(|view| {
+            let siblings: BTreeSet<ComponentId> =
+                graph.callers(services[view].component).flat_map(|caller| graph.callees(caller)).collect();
+            let same = |other: &&usize| {
+                let (seen, real) = (&services[view], &services[**other]);
+                siblings.contains(&real.component)
+                    && calls(real.component)
+                    && real.weight >= VIEW_SHARE * seen.weight
+                    && real.onset_ms.abs_diff(seen.onset_ms) <= LATER_MS as u64 + 60_000
+                    && main_aspect(seen)
+                        .is_some_and(|main| real.aspects.get(&main).is_some_and(|strength| *strength > 0.1))
+            };
+            let places: Vec<usize> = (0..services.len()).filter(|other| *other != view).collect();
+            places
+                .iter()
+                .filter(same)
+                .max_by(|a, b| services[**a].weight.total_cmp(&services[**b].weight))
+                .map(|real| (view, *real))
+        })
+        .collect();
+    for (view, real) in views {
+        services[real].weight = services[real].weight.max(0.9 * services[view].weight);
+        services[view].weight *= VIEW_REST;
+    }
+}
+
+/// The symptom that is strongest.
+fn main_aspect(suspect: &Suspect) -> Option<Aspect> {
+    let felt = suspect.aspects.iter().filter(|(aspect, _)| aspect.spreads());
+    felt.max_by(|a, b| a.1.total_cmp(b.1)).map(|(aspect, _)| *aspect)
 }
 
 /// How near a suspect is to what the alert speaks of.

@@ -12,9 +12,12 @@ use crate::checked::Checked;
 use crate::frame::Frame;
 use crate::logs::{Mined, When, part};
 use crate::signal::Signal;
+use crate::words::Aspect;
 
 /// Deepest nesting that is followed.
 const DEPTH_MAX: usize = 128;
+/// Fewest instances on either side for requests to outrank metrics.
+const COMPARED_MIN: usize = 100;
 /// A parent named without its trace must have begun this close to its child.
 const KIN_MS: i64 = 60_000;
 
@@ -75,6 +78,22 @@ pub(crate) struct Traced {
     pub judged: Vec<bool>,
     /// Whether there were spans in the incident, and in quiet.
     pub seen: (bool, bool),
+    /// Whether there were enough of both to compare operations.
+    pub compared: bool,
+}
+
+/// What metrics say of answers counts this much where requests themselves were seen.
+const BESIDE_REQUESTS: f64 = 0.04;
+
+/// Requests that were seen outrank metrics that sum them up, which mislead where requests are few.
+pub(crate) fn outrank(traced: &Traced, signals: &mut [Signal]) {
+    if traced.seen != (true, true) {
+        return;
+    }
+    let summed = [Aspect::Latency, Aspect::Errors, Aspect::Saturation, Aspect::Network, Aspect::Traffic, Aspect::Other];
+    for signal in signals.iter_mut().filter(|signal| traced.compared && summed.contains(&signal.aspect)) {
+        signal.strength *= BESIDE_REQUESTS;
+    }
 }
 
 /// Compares the incident's requests with those of quiet.
@@ -85,6 +104,7 @@ pub(crate) fn compare(clean: &Checked<'_>, frame: &Frame, mined: &Mined) -> Trac
             calls: BTreeMap::new(),
             judged: vec![false; clean.logs.len()],
             seen: (false, false),
+            compared: false,
         };
     }
     let starts: Vec<TimeMs> = clean.spans.iter().map(|span| span.start_ms).collect();
@@ -102,7 +122,9 @@ pub(crate) fn compare(clean: &Checked<'_>, frame: &Frame, mined: &Mined) -> Trac
     let mut signals = behaviour::compare(clean, mined, &requests);
     signals.extend(times::compare(clean, &requests));
     let seen = (whens.contains(&When::Now), whens.contains(&When::Quiet));
-    Traced { signals, calls, judged, seen }
+    let count = |when: When| requests.instances.iter().filter(|instance| instance.when == when).count();
+    let compared = count(When::Now).min(count(When::Quiet)) >= COMPARED_MIN;
+    Traced { signals, calls, judged, seen, compared }
 }
 
 /// The place of each span's parent.

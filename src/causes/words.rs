@@ -103,8 +103,8 @@ pub(crate) struct Meaning {
     pub of_node: bool,
     /// It may be a count that only ever rises.
     pub counter: bool,
-    /// The statistic is a tail (a high percentile or a maximum).
-    pub tail: bool,
+    /// A share of what there is, not an amount.
+    pub share: bool,
 }
 
 /// Splits a name into lowercase words: at signs, at digits' ends and at humps.
@@ -138,23 +138,21 @@ fn any(words: &[String], of: &[&str]) -> bool {
 /// What a metric's name and unit mean.
 pub(crate) fn meaning(name: &str, unit: &str) -> Meaning {
     let mut parts = words(name);
-    let unit_words = words(unit);
-    let tail_of = |parts: &[String]| {
-        parts.iter().any(|word| matches!(word.as_str(), "p90" | "p95" | "p99" | "p999" | "max" | "maximum" | "p75"))
-    };
-    let tail = tail_of(&parts) || tail_of(&unit_words);
+    let share = name.contains('%')
+        || unit.contains('%')
+        || any(&parts, &["ratio", "percent", "percentage", "pct", "utilization", "utilisation", "saturation", "share"]);
     let of_node = any(&parts, &["node", "host", "machine", "instance"]) && !any(&parts, &["count", "nodes"]);
     let counter =
         any(&parts, &["total", "count", "sum", "counter", "bucket"]) || parts.last().is_some_and(|w| w == "restarts");
     let (aspect, bad) = aspect_of(&parts).unwrap_or_else(|| {
-        parts.extend(unit_words);
+        parts.extend(words(unit));
         if any(&parts, &["ms", "seconds", "sec", "us", "s"]) {
             (Aspect::Latency, Bad::Up)
         } else {
             (Aspect::Other, Bad::Either)
         }
     });
-    Meaning { aspect, bad, of_node, counter, tail }
+    Meaning { aspect, bad, of_node, counter, share }
 }
 
 /// Readings of a name, from the telling words to the general ones; the first that fits counts. Words parted by bars;

@@ -11,9 +11,9 @@ const CALLS_OUT: [&str; 22] = [
     "exec", "request", "await ", "lookup", "db.", "redis", "invoke", "dial", "send(", ".get(",
 ];
 /// Words that bound a container.
-const BOUNDS: [&str; 17] = [
+const BOUNDS: [&str; 16] = [
     "evict", "lru", "max", "limit", "ttl", "expire", "trim", "delete", "remove", "pop(", "clear", "bounded",
-    "capacity", "truncate", "reset", "shift(", "ring",
+    "capacity", "truncate", "reset", "shift(",
 ];
 
 /// Lines of one side that did not merely move.

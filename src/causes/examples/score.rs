@@ -104,7 +104,11 @@ impl Table {
             }
             return;
         };
-        let place = names.iter().position(|name| name == truth);
+        let place = if trial.change.is_some() {
+            (said.first_failing_component.as_ref() == Some(truth)).then_some(0)
+        } else {
+            names.iter().position(|name| name == truth)
+        };
         self.note(half, "top-1", place == Some(0));
         self.note(half, "top-3", place.is_some_and(|place| place < 3));
         self.note(half, "rule top-1", trial.rule.first() == Some(truth));

@@ -12,7 +12,7 @@ use crate::stats::{doublings, share_ratio};
 use crate::words::{Aspect, is_bad_news};
 
 /// Share of the quiet instances that must have done what is said to have vanished.
-const USUAL_SHARE: f64 = 0.8;
+const USUAL_SHARE: f64 = 0.95;
 /// Fewest quiet instances for that.
 const USUAL_MIN: f64 = 4.0;
 /// Likelihood ratio that counts as the first doubling.
@@ -163,6 +163,7 @@ fn tell(clean: &Checked<'_>, mined: &Mined, requests: &Requests, turn: &Turn, re
         after: turn.now.0 / turn.now.1.max(1.0),
         slow: false,
         of_node: false,
+        share: false,
         text: format!(
             "{name} {}: {how} {what} ({} of {} requests, in quiet {} of {})",
             cut(operation, 120),

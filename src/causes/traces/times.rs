@@ -127,6 +127,7 @@ fn signal(
         after,
         slow: false,
         of_node: false,
+        share: false,
         text,
         source: "spans".to_owned(),
         query,
