@@ -1,11 +1,13 @@
 //! Which part of the case is the incident and which is quiet. The moment in question is given by the alert, or found
 //! where most series leave their usual range at once. Stretches of data that lie apart from it are quiet.
 
+use std::collections::BTreeMap;
+
 use crate::Options;
-use crate::case::{Level, TimeMs};
+use crate::case::{ComponentId, Level, TimeMs};
 use crate::checked::Checked;
 use crate::stats::{median, rate_ratio};
-use crate::words::{Bad, meaning};
+use crate::words::{Aspect, Bad, meaning};
 
 /// A hole this many usual steps wide parts two stretches.
 const HOLE_STEPS: i64 = 20;
@@ -15,6 +17,8 @@ const HOLE_MIN_MS: i64 = 30_000;
 const BINS: usize = 240;
 /// Doublings, summed over series, below which nothing is taken for a moment in question.
 const MOMENT_MIN: f64 = 4.0;
+/// Symptoms are looked for this far around a time that is known.
+const BEGINS_WINDOW_MS: i64 = 5 * 60_000;
 /// Points of a series used for its usual range here.
 const THIN: usize = 256;
 
@@ -27,6 +31,8 @@ pub(crate) struct Frame {
     pub told: bool,
     /// How far around it symptoms are looked for.
     pub window_ms: i64,
+    /// The moment is when it began, not when somebody noticed: what lies before it is quiet.
+    pub begins: bool,
     /// Where lines and spans without a hole in time are parted into before and after.
     pub split_ms: TimeMs,
 }
@@ -46,9 +52,12 @@ impl Frame {
     /// Finds the moment in question.
     pub(crate) fn of(clean: &Checked<'_>, options: &Options) -> Self {
         let asked = clean.asked_at(options);
-        let window_ms = options.window_ms.max(1);
         let anchor = asked.or_else(|| find_moment(clean));
-        let mut frame = Self { anchor, told: asked.is_some(), window_ms, split_ms: anchor.unwrap_or(TimeMs::MAX) };
+        // A time that was asked for is when it began; an alert tells of it some time later.
+        let begins = options.at_ms.is_some();
+        let window_ms = if begins { options.window_ms.min(BEGINS_WINDOW_MS) } else { options.window_ms }.max(1);
+        let mut frame =
+            Self { anchor, told: asked.is_some(), window_ms, begins, split_ms: anchor.unwrap_or(TimeMs::MAX) };
         if let Some(anchor) = anchor {
             frame.split_ms = split_by_lines(clean, anchor, window_ms);
         }
@@ -90,8 +99,22 @@ fn find_moment(clean: &Checked<'_>) -> Option<TimeMs> {
     let first = clean.series.iter().filter_map(|(_, points)| points.first()).map(|(at, _)| *at).min();
     let last = clean.series.iter().filter_map(|(_, points)| points.last()).map(|(at, _)| *at).max();
     let (Some(first), Some(last)) = (first, last) else { return first_bad_line(clean) };
+    // Lines and spans are kept from around the moment: one that lies apart from all of them is none.
+    let spoken = clean
+        .logs
+        .first()
+        .map(|line| line.at_ms)
+        .into_iter()
+        .chain(clean.spans.first().map(|span| span.start_ms))
+        .min();
+    let silent =
+        clean.logs.last().map(|line| line.at_ms).into_iter().chain(clean.spans.last().map(|span| span.start_ms)).max();
+    let (first, last) = match (spoken, silent) {
+        (Some(spoken), Some(silent)) if spoken < last && silent > first => (first.max(spoken), last.min(silent)),
+        _ => (first, last),
+    };
     let width = ((last - first) / BINS as i64 + 1).max(1);
-    let mut bins = vec![0.0_f64; BINS + 1];
+    let mut bins: BTreeMap<(ComponentId, Aspect), Vec<f64>> = BTreeMap::new();
     for (series, points) in &clean.series {
         let meaning = meaning(&series.name, &series.unit);
         if matches!(meaning.bad, Bad::Never) || points.len() < 8 {
@@ -101,8 +124,8 @@ fn find_moment(clean: &Checked<'_>) -> Option<TimeMs> {
         let usual = crate::stats::sorted(points.iter().step_by(stride).map(|(_, value)| *value));
         let middle = crate::stats::quantile(&usual, 0.5);
         let wide = crate::stats::spread(&usual).max(0.03 * middle.abs()).max(1e-9);
-        let mut most = vec![0.0_f64; BINS + 1];
-        for (at, value) in points.iter() {
+        let most = bins.entry((series.component, meaning.aspect)).or_insert_with(|| vec![0.0_f64; BINS + 1]);
+        for (at, value) in points.iter().filter(|(at, _)| (first..=last).contains(at)) {
             let away = (value - middle) / wide;
             let away = match meaning.bad {
                 Bad::Up => away,
@@ -110,13 +133,14 @@ fn find_moment(clean: &Checked<'_>) -> Option<TimeMs> {
                 Bad::Either | Bad::Never => away.abs() / 2.0,
             };
             if away > 6.0 {
-                let bin = ((at - first) / width) as usize;
-                most[bin.min(BINS)] = most[bin.min(BINS)].max(crate::stats::doublings(away / 6.0).min(2.0));
+                let bin = (((at - first) / width) as usize).min(BINS);
+                most[bin] = most[bin].max(crate::stats::doublings(away / 6.0).min(2.0));
             }
         }
-        bins.iter_mut().zip(most).for_each(|(sum, one)| *sum += one);
     }
-    let smooth: Vec<f64> = (0..bins.len()).map(|bin| bins[bin] + bins.get(bin + 1).copied().unwrap_or(0.0)).collect();
+    // Each aspect of a component counts once, however many series speak of it.
+    let at = |bin: usize| bins.values().map(|most| most.get(bin).copied().unwrap_or(0.0)).sum::<f64>();
+    let smooth: Vec<f64> = (0..=BINS).map(|bin| at(bin) + at(bin + 1)).collect();
     let most = smooth.iter().copied().fold(0.0, f64::max);
     if most < MOMENT_MIN.min(1.0 + clean.series.len() as f64 / 2.0) {
         return first_bad_line(clean);
@@ -156,7 +180,7 @@ mod tests {
     use super::*;
 
     fn frame(anchor: TimeMs) -> Frame {
-        Frame { anchor: Some(anchor), told: true, window_ms: 720_000, split_ms: anchor }
+        Frame { anchor: Some(anchor), told: true, window_ms: 720_000, split_ms: anchor, begins: false }
     }
 
     #[test]

@@ -69,8 +69,8 @@ impl Default for Options {
 pub fn diagnose(case: &Case, options: &Options) -> Diagnosis {
     let clean = checked::Checked::of(case, options);
     let frame = frame::Frame::of(&clean, options);
-    let mut signals = series::corroborate(&clean, series::compare(&clean, &frame));
     let mined = logs::mine(&clean);
+    let mut signals = series::corroborate(&clean, series::compare(&clean, &frame));
     let traced = traces::compare(&clean, &frame, &mined);
     let logged = logs::compare(&clean, &frame, &mined, &traced.judged);
     traces::outrank(&traced, &mut signals);

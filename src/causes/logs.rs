@@ -139,7 +139,11 @@ pub(crate) fn part(times: &[TimeMs], frame: &Frame) -> (Vec<When>, f64, f64) {
         if !(stretch.start..stretch.end).contains(&index) {
             return When::Quiet;
         }
-        let early = if apart { anchor - frame.window_ms } else { split };
+        let early = match (frame.begins, apart) {
+            (true, _) => anchor,
+            (false, true) => anchor - frame.window_ms,
+            (false, false) => split,
+        };
         match (at < early, at <= until) {
             (true, _) => When::Quiet,
             (false, true) => When::Now,
@@ -321,7 +325,7 @@ mod tests {
 
     #[test]
     fn times_are_parted_at_the_hole_or_at_the_split() {
-        let frame = Frame { anchor: Some(1_000_000), told: true, window_ms: 100_000, split_ms: 990_000 };
+        let frame = Frame { anchor: Some(1_000_000), told: true, window_ms: 100_000, split_ms: 990_000, begins: false };
         let times: Vec<TimeMs> = (0..50).map(|i| i * 1_000).chain((0..50).map(|i| 980_000 + i * 1_000)).collect();
         let (whens, now, quiet) = part(&times, &frame);
         assert_eq!(whens.iter().filter(|w| **w == When::Quiet).count(), 50);

@@ -24,7 +24,7 @@ const EXCESS_MIN: f64 = 0.6;
 /// What a statistic that stands alone keeps.
 const ALONE: f64 = 0.3;
 /// A share of a resource below which its use is no trouble.
-const SHARE_FULL: f64 = 0.5;
+const SHARE_FULL: f64 = 0.8;
 /// Growth of a slow rise over its whole length that counts.
 const GROWTH_MIN: f64 = 1.3;
 
@@ -215,11 +215,11 @@ impl<'a> Part<'a> {
         };
         let bar = usual.middle + 0.4 * (worst - usual.middle);
         let onset = self.walk_back(self.from + peak + wide / 2, bar, sign);
-        let away = (self.points[onset].0 - anchor).max(0) as f64 / 720_000.0;
-        let strength = (doublings(1.0 + excess) - 0.5).max(0.0)
-            * relative.min(1.0)
-            * (1.0 - 0.4 * away.min(1.0))
-            * self.presence();
+        // The farther from the moment it began, the less it has to do with it; alerts come some minutes late.
+        let late = (self.points[onset].0 - anchor).max(0) as f64 / 720_000.0;
+        let early = (anchor - self.points[onset].0 - 300_000).max(0) as f64 / 1_200_000.0;
+        let near = (1.0 - 0.4 * late.min(1.0)) * (1.0 - 0.4 * early.min(1.0));
+        let strength = (doublings(1.0 + excess) - 0.5).max(0.0) * relative.min(1.0) * near * self.presence();
         let source = Sighting { clean, series, meaning };
         (strength > 0.05)
             .then(|| source.tell(self, strength, self.points[onset].0, up, (usual.middle * sign, worst * sign), false))

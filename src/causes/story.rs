@@ -22,12 +22,14 @@ use crate::words::{Aspect, meaning};
 
 /// Weight below which nobody is suspected when an alert asks.
 const ASKED_MIN: f64 = 1.1;
+/// The same when requests themselves were compared.
+const SEEN_MIN: f64 = 0.8;
 /// The same when the alert's own component shows nothing.
 const UNCONFIRMED_MIN: f64 = 2.0;
 /// Strength of a signal at the alert's component that confirms it.
 const CONFIRMS_MIN: f64 = 0.25;
 /// The same when nobody asked.
-const UNASKED_MIN: f64 = 1.6;
+const UNASKED_MIN: f64 = 2.0;
 /// Weight of a service that counts as hurt, next to the first suspect.
 const HURT_SHARE: f64 = 0.05;
 /// Pieces of evidence for one cause.
@@ -58,11 +60,6 @@ pub(crate) fn tell(parts: &Parts<'_, '_>) -> Diagnosis {
     let seen = mechanism::recognise(parts.clean, parts.frame, parts.graph, parts.signals, parts.logged);
     let bar = bar(parts);
     let top = parts.suspects.services.first().filter(|suspect| suspect.weight >= bar);
-    if std::env::var("DEBUG_RANK").is_ok() {
-        for s in parts.suspects.services.iter().take(6) {
-            eprintln!("   w {:.2} bar {:.1} {} {:?}", s.weight, bar, parts.clean.name(s.component), s.aspects);
-        }
-    }
     let Some(top) = top.filter(|_| !nothing) else {
         return quiet(parts, book, nothing);
     };
@@ -114,6 +111,7 @@ fn bar(parts: &Parts<'_, '_>) -> f64 {
     };
     match alerted {
         Some(id) if !parts.clean.series.is_empty() && !confirms(id) => UNCONFIRMED_MIN,
+        None if parts.traced.compared => SEEN_MIN,
         _ => ASKED_MIN,
     }
 }
@@ -280,7 +278,8 @@ fn blast(parts: &Parts<'_, '_>, failing: ComponentId, first: ComponentId, most: 
     let above = parts.graph.above(first);
     let hurts = |suspect: &&Suspect| {
         let felt = suspect.aspects.keys().any(|aspect| aspect.spreads() || *aspect == Aspect::Restart);
-        suspect.component != first
+        suspect.component != failing
+            && suspect.component != first
             && felt
             && (above.contains_key(&suspect.component) || suspect.weight >= HURT_SHARE * most)
     };

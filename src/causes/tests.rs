@@ -164,3 +164,88 @@ fn a_certificate_that_ran_out_is_no_change_of_ours() {
     assert_eq!(diagnosis.causes[0].kind, Kind::Certificate);
     assert_eq!(diagnosis.remediation.kind, RemedyKind::RotateCert);
 }
+
+#[test]
+fn other_names_and_another_time_give_the_same_answer() {
+    let story = |names: [&str; 3], shift: TimeMs| {
+        let mut made = Made::chain(&names);
+        for id in 0..3 {
+            made.series(id, "request_latency_p95_ms", 40.0, 400.0);
+        }
+        made.alert(0, "request_latency_p95_ms");
+        made.case.metrics.iter_mut().flat_map(|series| &mut series.points).for_each(|point| point.0 += shift);
+        made.case.alert.iter_mut().for_each(|alert| alert.fired_ms = alert.fired_ms.map(|at| at + shift));
+        made.case.metrics.reverse();
+        let said = diagnose(&made.case, &Options::default());
+        let places = said
+            .causes
+            .iter()
+            .map(|cause| (names.iter().position(|name| *name == cause.component), cause.kind, cause.score));
+        (places.collect::<Vec<_>>(), said.onset_ms.map(|at| at - shift), said.remediation.kind)
+    };
+    assert_eq!(story(["front", "orders", "stock"], 0), story(["zulu", "alpha", "mike"], 86_400_000));
+}
+
+#[test]
+fn odd_input_is_borne() {
+    let mut made = Made::chain(&["front", "orders"]);
+    made.series(0, "error_rate", 0.0, 0.0);
+    for (name, points) in [
+        ("latency_ms", vec![(START, f64::NAN), (START, 1.0)]),
+        ("cpu_percent", vec![(START, 3.0)]),
+        ("requests_total", vec![(START + 5, 9.0), (START, 1.0), (START + 9, 0.0)]),
+        ("memory_bytes", Vec::new()),
+        ("queue_depth", (0..500).map(|step| (START + step * MINUTE, 7.0)).collect()),
+        ("restarts_total", (0..500).map(|step| (START + step * MINUTE, (step % 50) as f64)).collect()),
+    ] {
+        made.case.metrics.push(Series {
+            source: String::new(),
+            component: ComponentId(0),
+            name: name.to_owned(),
+            unit: String::new(),
+            points: points.clone(),
+        });
+        made.case.metrics.push(Series {
+            source: String::new(),
+            component: ComponentId(77),
+            name: name.to_owned(),
+            unit: String::new(),
+            points,
+        });
+    }
+    made.case.calls.push(Call { caller: ComponentId(0), callee: ComponentId(99) });
+    made.case.calls.push(Call { caller: ComponentId(1), callee: ComponentId(1) });
+    made.say(77, 0..3, Level::Fatal, "panic");
+    made.say(0, 0..3, Level::Error, "\u{1b}[31mäöü\u{0}");
+    made.alert(99, "");
+    for at_ms in [None, Some(START), Some(0), Some(START + 400 * MINUTE)] {
+        let said = diagnose(&made.case, &Options { at_ms, ..Options::default() });
+        assert!(said.causes.iter().all(|cause| (0.0..=1.0).contains(&cause.score)));
+        assert_eq!(said, diagnose(&made.case, &Options { at_ms, ..Options::default() }));
+    }
+}
+
+#[test]
+fn a_leak_is_laid_at_the_deploy_that_began_it() {
+    let mut made = Made::chain(&["front", "recommend"]);
+    made.series(1, "container_memory_rss_mb", 200.0, 200.0);
+    made.case.metrics[0]
+        .points
+        .iter_mut()
+        .enumerate()
+        .for_each(|(step, point)| point.1 = 200.0 + 3.0 * (step as f64 - 20.0).max(0.0));
+    made.series(0, "error_rate", 0.001, 0.2);
+    made.alert(0, "error_rate");
+    made.say(1, 0..120, Level::Info, "served");
+    made.say(1, 91..120, Level::Error, "OOMKilled: container exceeded memory limit");
+    made.say(0, 91..120, Level::Error, "call to recommend failed");
+    let leak = "+var seen []entry\n+\n+func note(e entry) {\n+\tseen = append(seen, e)\n+}";
+    made.change(ChangeKind::Commit, "dddddddd4", 15, None, "services/recommend/history.go", leak);
+    made.change(ChangeKind::Deploy, "dddddddd4", 20, Some(1), "", "");
+    let bounded = "+const most = 256\n+var seen = lru.New(most)";
+    made.change(ChangeKind::Commit, "eeeeeeee5", 86, None, "services/recommend/prefetch.go", bounded);
+    made.change(ChangeKind::Deploy, "eeeeeeee5", 88, Some(1), "", "");
+    let said = diagnose(&made.case, &Options::default());
+    assert_eq!(said.causes[0].change.as_deref(), Some("dddddddd4"), "{said:#?}");
+    assert_eq!((said.causes[0].component.as_str(), said.causes[0].kind), ("recommend", Kind::Memory));
+}

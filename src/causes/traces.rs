@@ -16,6 +16,8 @@ use crate::words::Aspect;
 
 /// Deepest nesting that is followed.
 const DEPTH_MAX: usize = 128;
+/// Words without digits that a line's beginning has.
+const HEAD_WORDS: usize = 5;
 /// Fewest instances on either side for requests to outrank metrics.
 const COMPARED_MIN: usize = 100;
 /// A parent named without its trace must have begun this close to its child.
@@ -54,6 +56,8 @@ pub(crate) enum Deed {
     Call(ComponentId, String),
     /// A log pattern.
     Line(u32),
+    /// A log line that begins like this, whatever lists and values it goes on with.
+    Begins(String),
     /// The span says that it failed.
     Failed,
 }
@@ -254,6 +258,7 @@ fn attach_lines(clean: &Checked<'_>, mined: &Mined, requests: &mut Requests, ent
         open.entry((&span.trace, instance.component)).or_default().push(place as u32);
     }
     let mut deed_of: HashMap<u32, u32> = HashMap::new();
+    let begins = beginnings(mined, &mut requests.deeds);
     let mut judged = vec![false; clean.logs.len()];
     for (index, line) in clean.logs.iter().enumerate() {
         let Some(places) = line.trace.as_deref().and_then(|trace| open.get(&(trace, line.component))) else { continue };
@@ -270,13 +275,37 @@ fn attach_lines(clean: &Checked<'_>, mined: &Mined, requests: &mut Requests, ent
             requests.deeds.push(Deed::Line(template));
             requests.deeds.len() as u32 - 1
         });
+        let mut deeds = vec![deed];
+        if !mined.templates[template as usize].bad {
+            deeds.extend(begins.get(&template).copied());
+        }
         let events = &mut requests.instances[*place as usize].events;
-        if let Err(at) = events.binary_search(&deed) {
-            events.insert(at, deed);
+        for deed in deeds {
+            if let Err(at) = events.binary_search(&deed) {
+                events.insert(at, deed);
+            }
         }
         judged[index] = true;
     }
     judged
+}
+
+/// The beginning of each pattern as a deed; patterns that begin alike share one.
+fn beginnings(mined: &Mined, deeds: &mut Vec<Deed>) -> HashMap<u32, u32> {
+    let mut known: HashMap<String, u32> = HashMap::new();
+    let mut of = HashMap::new();
+    for (place, template) in mined.templates.iter().enumerate() {
+        let plain = |word: &&str| !word.chars().any(|c| c.is_ascii_digit());
+        let head: Vec<&str> =
+            template.sample.split_whitespace().take(2 * HEAD_WORDS).filter(plain).take(HEAD_WORDS).collect();
+        let head = head.join(" ");
+        let number = *known.entry(head).or_insert_with_key(|head| {
+            deeds.push(Deed::Begins(head.clone()));
+            deeds.len() as u32 - 1
+        });
+        of.insert(place as u32, number);
+    }
+    of
 }
 
 #[cfg(test)]

@@ -74,20 +74,23 @@ fn leading(suspect: &Suspect) -> Option<Aspect> {
     short.or_else(worst)
 }
 
-/// Whether it threw, or answered something else.
+/// Whether it threw, or answered something else: what says so, or stops without saying anything, threw.
 fn thrown(parts: &Parts<'_, '_>, suspect: &Suspect) -> Kind {
-    let says = |signal: &&Signal| {
-        let text = signal.text.to_lowercase();
-        THROWN.iter().any(|word| text.contains(word))
-    };
-    let of = suspect
+    let telling = [Aspect::Exception, Aspect::Behaviour, Aspect::Errors];
+    let of: Vec<&Signal> = suspect
         .signals
         .iter()
         .map(|index| &parts.signals[*index])
-        .filter(|signal| matches!(signal.aspect, Aspect::Exception | Aspect::Behaviour | Aspect::Errors));
-    let most = of.clone().map(|signal| signal.strength).fold(0.0, f64::max);
-    let threw = of.clone().filter(|signal| signal.strength >= 0.4 * most).any(|signal| says(&signal));
-    if threw { Kind::Exception } else { Kind::Return }
+        .filter(|signal| telling.contains(&signal.aspect))
+        .collect();
+    let most = of.iter().map(|signal| signal.strength).fold(0.0, f64::max);
+    let plain: Vec<&&Signal> = of.iter().filter(|signal| signal.strength >= 0.4 * most).collect();
+    let says = |signal: &&&Signal| {
+        let text = signal.text.to_lowercase();
+        signal.aspect != Aspect::Behaviour && THROWN.iter().any(|word| text.contains(word))
+    };
+    let explains = plain.iter().any(|signal| signal.aspect == Aspect::Exception);
+    if plain.iter().any(says) || !explains { Kind::Exception } else { Kind::Return }
 }
 
 /// A kind in words.

@@ -69,7 +69,7 @@ pub(super) fn compare(clean: &Checked<'_>, mined: &Mined, requests: &Requests) -
 fn is_bad(deed: &Deed, mined: &Mined) -> bool {
     match deed {
         Deed::Failed => true,
-        Deed::Span(name) => is_bad_news(name),
+        Deed::Span(name) | Deed::Begins(name) => is_bad_news(name),
         Deed::Call(..) => false,
         Deed::Line(template) => mined.templates[*template as usize].bad,
     }
@@ -119,8 +119,8 @@ fn turns(requests: &Requests, bad: &[bool]) -> Vec<Turn> {
         } else {
             continue;
         };
-        let strength = doublings(ratio / SURPRISE);
-        if strength > 0.0 {
+        let strength = (doublings(1.0 + ratio / SURPRISE) - 0.5).max(0.0);
+        if strength > 0.1 {
             turns.push(Turn { group, deed, appeared, strength, now: (now, of), before: (before, of_before) });
         }
     }
@@ -150,6 +150,7 @@ fn tell(clean: &Checked<'_>, mined: &Mined, requests: &Requests, turn: &Turn, re
         Deed::Line(template) => {
             (format!("log {}", cut(&mined.templates[*template as usize].text, 200)), "logs and spans")
         }
+        Deed::Begins(text) => (format!("log {}", cut(text, 200)), "logs and spans"),
         Deed::Failed => ("a failed span".to_owned(), "spans"),
     };
     let how = if turn.appeared { "has" } else { "has lost" };

@@ -15,8 +15,12 @@ use crate::words::Aspect;
 const FEW: usize = 3;
 /// The least excess that matters, in microseconds.
 const LEAST_US: f64 = 2_000.0;
+/// Part of a usual request's whole time that an excess must have to count in full.
+const MATTERS: f64 = 0.25;
 /// What the end that is less suspected keeps of a slow wire.
 const OTHER_END: f64 = 0.4;
+/// Whole times hold the times of others as well and count this much.
+const WHOLE_PART: f64 = 0.6;
 /// Calls per request must multiply by this.
 const FAN_OUT: f64 = 2.5;
 
@@ -78,13 +82,14 @@ pub(super) fn compare(clean: &Checked<'_>, requests: &Requests) -> Vec<Signal> {
             }
         }
     }
-    let matters = (0.03 * median(whole)).max(LEAST_US);
+    let matters = (MATTERS * median(whole)).max(LEAST_US);
     let mut signals = Vec::new();
     for (samples, aspect) in [(&own, Aspect::OwnTime), (&total, Aspect::Latency)] {
         for (group, sample) in samples {
             let (component, operation) = &requests.groups[*group as usize];
             if let Some((excess, usual, now)) = sample.excess().filter(|(excess, ..)| *excess > 1.0) {
-                let strength = doublings(excess) * ((now - usual) / matters).min(1.0);
+                let part = if aspect == Aspect::Latency { WHOLE_PART } else { 1.0 };
+                let strength = part * doublings(excess) * ((now - usual) / matters).min(1.0);
                 let what = if aspect == Aspect::OwnTime { "own time" } else { "whole time" };
                 let text = format!(
                     "{} {}: {what} rose from {} to {} ms",

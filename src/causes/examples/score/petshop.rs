@@ -75,7 +75,7 @@ fn case_of(quiet: &Wide, rows: &[(usize, bool)], issue: Option<&Wide>, calls: &[
     let mut noise = blank;
     let mut keep = || {
         noise = noise.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        blank == 0 || (noise >> 33) % 5 != 0
+        blank == 0 || !(noise >> 33).is_multiple_of(5)
     };
     let kept = quiet
         .rows
@@ -177,10 +177,7 @@ fn issues(folder: &Path, shift_min: i64, blank: u64) -> Result<Vec<Trial>, Fault
                 case,
                 options: Options::default(),
                 component: target["root_cause"]["node"].as_str().map(str::to_owned),
-                replica: None,
                 kinds: if metric == "latency" { vec!["latency"] } else { vec!["exception"] },
-                change: None,
-                decoys: Vec::new(),
                 rule,
             });
         }
@@ -223,10 +220,7 @@ fn quiet(folder: &Path, alerted: bool) -> Result<Vec<Trial>, Fault> {
                 case,
                 options,
                 component: None,
-                replica: None,
                 kinds: Vec::new(),
-                change: None,
-                decoys: Vec::new(),
                 rule: Vec::new(),
             });
         }
