@@ -8,6 +8,7 @@ use opsward_domain::name::{Subject, Tenant};
 use opsward_domain::seal::GateSeal;
 use opsward_engine::facade::Engine;
 use opsward_engine::parts::{Limits, Parts, journal_fault, system_context};
+use opsward_engine::people::Purpose;
 use opsward_engine::replay::{Replayed, Stage, replay};
 use opsward_engine::start::Options;
 use opsward_engine::transcript::Transcript;
@@ -109,7 +110,7 @@ impl App {
         let cx = system_context(&Tenant::parse(&config.tenant.name)?)?;
         let expires = self.engine.parts.clock.now_ms() + opsward_engine::people::LINK_OPEN_MS;
         let owner = Subject::parse(&config.tenant.owner)?;
-        self.engine.setup.people.issue(&cx, &owner, Some(expires), true).await
+        self.engine.setup.people.issue(&cx, &owner, Some(expires), Purpose::Link).await
     }
 
     /// Verifies, behind the running service, what opening took on the word of the last checkpoint.

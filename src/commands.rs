@@ -4,6 +4,7 @@
 mod diagnose;
 mod eval;
 mod flight;
+mod mcp;
 mod mine;
 mod state;
 
@@ -63,6 +64,7 @@ fn command() -> Command {
         .subcommand(diagnose::command())
         .subcommand(eval::command())
         .subcommand(state::command())
+        .subcommand(mcp::command())
         .subcommand(audit());
     for verb in flight::commands().into_iter().chain(cli::commands()) {
         command = command.subcommand(verb);
@@ -189,6 +191,7 @@ async fn dispatch(matches: &ArgMatches) -> Result<u8, Fault> {
         ("eval", _) => eval::run(sub),
         ("state", Some((verb, state))) => state::run(verb, state).await,
         ("audit", Some((verb, audit))) => audit_command(verb, audit).await,
+        ("mcp", _) => mcp::run(sub).await,
         ("record", _) => flight::record(sub).await,
         ("replay", _) => flight::replay(sub).await,
         ("log", Some(("templates", files))) if files.contains_id("file") => mine::run(files),

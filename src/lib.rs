@@ -10,6 +10,8 @@ pub mod disk;
 pub mod doctor;
 pub mod embedded;
 pub mod entropy;
+#[cfg(feature = "connect")]
+pub mod mcp;
 pub mod mining;
 pub mod recovery;
 pub mod roles;

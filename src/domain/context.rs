@@ -13,7 +13,7 @@ pub enum Origin {
     Api,
     /// A terminal.
     Cli,
-    /// A conversation turn (model, or deterministic answers).
+    /// A conversation turn (model, or deterministic answers), or an assistant that calls for a person.
     Agent,
     /// An alert.
     Alert,

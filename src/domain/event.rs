@@ -184,8 +184,16 @@ pub enum Body {
     PersonAdded { subject: Subject, remediator: bool },
     /// A role was given; no workspace means the whole tenant. `None` takes it away.
     RoleSet { subject: Subject, workspace: Option<Workspace>, role: Option<Role> },
-    /// A credential was made; only its hash is kept.
-    TokenIssued { token: Id, subject: Subject, hash: String, expires_at_ms: Option<AtMs>, single_use: bool },
+    /// A credential was made; only its hash is kept. One for an assistant never gives a yes.
+    TokenIssued {
+        token: Id,
+        subject: Subject,
+        hash: String,
+        expires_at_ms: Option<AtMs>,
+        single_use: bool,
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        assistant: bool,
+    },
     /// A credential ended.
     TokenRevoked { token: Id, reason: String },
     /// A switch was set: no effects while on. No workspace means the whole tenant.

@@ -1,5 +1,7 @@
 //! The engine as surfaces see it: authenticate, submit, follow, view. Surfaces translate; they decide nothing.
 
+mod tools;
+
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
@@ -9,7 +11,7 @@ use opsward_domain::event::{Body, Event, NewEvent, StreamKind, StreamName};
 use opsward_domain::fault::{Code, Fault};
 use opsward_domain::name::{Id, Subject, Tenant, Workspace};
 use opsward_domain::principal::Principal;
-use opsward_ports::identity::{Credential, Identity};
+use opsward_ports::identity::{Credential, Identity, Session};
 use opsward_ports::journal::BATCH_EVENTS_MAX;
 use opsward_ports::policy::{Approver, Verb};
 use opsward_ports::provider::{Observation, Provider, Query};
@@ -135,8 +137,8 @@ pub struct Engine {
 }
 
 impl Engine {
-    /// The principal behind a credential.
-    pub async fn authenticate(&self, credential: &Credential) -> Result<Principal, Fault> {
+    /// The session behind a credential.
+    pub async fn authenticate(&self, credential: &Credential) -> Result<Session, Fault> {
         self.setup.people.authenticate(credential).await
     }
 
@@ -256,6 +258,7 @@ impl Engine {
     pub async fn approve(&self, cx: &CallContext, approval: &Id) -> Result<StreamName, Fault> {
         let (stream, state) = self.find_approval(cx, approval).await?;
         let Some((plan, asked)) = state.approval(approval) else { return Err(no_approval()) };
+        self.may_answer(cx, &plan.plan.workspace, creates(plan)).await?;
         let opsward_domain::approval::ApprovalStatus::Open { given_by } = &asked.status else {
             return Err(Fault::conflict("that approval is not open any more"));
         };
@@ -323,14 +326,12 @@ impl Engine {
             .collect()
     }
 
-    /// Says no. Anyone who may see the run may say no.
+    /// Says no. Anyone who may answer may say no.
     pub async fn refuse(&self, cx: &CallContext, approval: &Id, note: &str) -> Result<StreamName, Fault> {
         let (stream, state) = self.find_approval(cx, approval).await?;
-        self.setup.may_govern(cx, state.workspace.as_ref(), "approve").await?;
-        let open = state
-            .approval(approval)
-            .is_some_and(|(_, a)| matches!(a.status, opsward_domain::approval::ApprovalStatus::Open { .. }));
-        if !open {
+        let Some((plan, asked)) = state.approval(approval) else { return Err(no_approval()) };
+        self.may_answer(cx, &plan.plan.workspace, creates(plan)).await?;
+        if !matches!(asked.status, opsward_domain::approval::ApprovalStatus::Open { .. }) {
             return Err(Fault::conflict("that approval is not open any more"));
         }
         let body = Body::ApprovalRefused {

@@ -36,7 +36,7 @@ pub mod turn;
 pub mod watch;
 mod writes;
 
-pub use opsward_ports::provider;
+pub use opsward_ports::{identity, provider};
 
 /// A bearer credential from received text.
 pub fn credential(token: impl Into<String>) -> opsward_ports::identity::Credential {

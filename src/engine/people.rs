@@ -12,7 +12,7 @@ use opsward_domain::name::{Id, Subject, Tenant, Workspace};
 use opsward_domain::principal::{Kind, Principal, Role};
 use opsward_domain::time::AtMs;
 use opsward_ports::clock::{Clock, Entropy};
-use opsward_ports::identity::{Credential, Identity};
+use opsward_ports::identity::{Credential, Holder, Identity, Session};
 use opsward_ports::journal::Journal;
 
 use crate::damage::{Page, Reading};
@@ -30,12 +30,23 @@ struct Person {
     roles: BTreeMap<Workspace, Role>,
 }
 
+/// What a credential is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Purpose {
+    /// A person's own requests.
+    Session,
+    /// To be traded for a session, once.
+    Link,
+    /// Software that looks and proposes for a person, and never says yes.
+    Assistant,
+}
+
 #[derive(Debug, Clone)]
 struct Token {
     subject: Subject,
     hash: String,
     expires_at_ms: Option<AtMs>,
-    single_use: bool,
+    purpose: Purpose,
 }
 
 #[derive(Debug, Clone, Default)]
@@ -64,13 +75,14 @@ impl Fold {
                     }
                 }
             }
-            Some(Body::TokenIssued { token, subject, hash, expires_at_ms, single_use }) => {
-                let token_state = Token {
-                    subject: subject.clone(),
-                    hash: hash.clone(),
-                    expires_at_ms: *expires_at_ms,
-                    single_use: *single_use,
+            Some(Body::TokenIssued { token, subject, hash, expires_at_ms, single_use, assistant }) => {
+                let purpose = match (single_use, assistant) {
+                    (true, _) => Purpose::Link,
+                    (false, true) => Purpose::Assistant,
+                    (false, false) => Purpose::Session,
                 };
+                let token_state =
+                    Token { subject: subject.clone(), hash: hash.clone(), expires_at_ms: *expires_at_ms, purpose };
                 self.tokens.insert(token.clone(), token_state);
             }
             Some(Body::TokenRevoked { token, .. }) => {
@@ -233,7 +245,7 @@ impl People {
         cx: &CallContext,
         subject: &Subject,
         expires_at_ms: Option<AtMs>,
-        single_use: bool,
+        purpose: Purpose,
     ) -> Result<String, Fault> {
         if self.principal(cx.tenant(), subject).is_none() {
             return Err(Fault::not_found(format!("there is nobody called {subject}")));
@@ -245,7 +257,8 @@ impl People {
             subject: subject.clone(),
             hash: digest_bytes(secret.as_bytes()),
             expires_at_ms,
-            single_use,
+            single_use: purpose == Purpose::Link,
+            assistant: purpose == Purpose::Assistant,
         };
         self.append(cx, vec![body]).await?;
         Ok(format!("ow_{token}_{secret}"))
@@ -261,18 +274,18 @@ impl People {
 
     /// Trades a single-use link for a session token. The link ends before the session begins.
     pub async fn redeem(&self, link: &Credential, session_ms: i64) -> Result<(Principal, String), Fault> {
-        let (principal, token, single_use) = self.find(link)?;
-        if !single_use {
+        let (principal, token, purpose) = self.find(link)?;
+        if purpose != Purpose::Link {
             return Err(refused());
         }
         let cx = CallContext::new(principal.clone(), opsward_domain::context::Origin::Api);
         self.revoke(&cx, &token, "used").await.map_err(|_| refused())?;
         let expires = self.clock.now_ms().saturating_add(session_ms);
-        let session = self.issue(&cx, &principal.subject, Some(expires), false).await?;
+        let session = self.issue(&cx, &principal.subject, Some(expires), Purpose::Session).await?;
         Ok((principal, session))
     }
 
-    fn find(&self, credential: &Credential) -> Result<(Principal, Id, bool), Fault> {
+    fn find(&self, credential: &Credential) -> Result<(Principal, Id, Purpose), Fault> {
         let secret_text = credential.secret();
         let mut parts = secret_text.splitn(3, '_');
         let (Some("ow"), Some(id), Some(secret)) = (parts.next(), parts.next(), parts.next()) else {
@@ -287,7 +300,7 @@ impl People {
             let live = token.expires_at_ms.is_none_or(|expiry| now_ms < expiry);
             if same(&given, &token.hash) && live {
                 let principal = principal_of(tenant, fold, &token.subject).ok_or_else(refused)?;
-                return Ok((principal, id, token.single_use));
+                return Ok((principal, id, token.purpose));
             }
         }
         Err(refused())
@@ -348,10 +361,11 @@ fn same(a: &str, b: &str) -> bool {
 
 #[async_trait]
 impl Identity for People {
-    async fn authenticate(&self, credential: &Credential) -> Result<Principal, Fault> {
+    async fn authenticate(&self, credential: &Credential) -> Result<Session, Fault> {
         match self.find(credential)? {
-            (principal, _, false) => Ok(principal),
-            (_, _, true) => Err(Fault::new(Code::Denied, "this is a one-time link, not a token")
+            (principal, _, Purpose::Session) => Ok(Session { principal, holder: Holder::Person }),
+            (principal, _, Purpose::Assistant) => Ok(Session { principal, holder: Holder::Assistant }),
+            (_, _, Purpose::Link) => Err(Fault::new(Code::Denied, "this is a one-time link, not a token")
                 .hint("open it in a browser, or run `opsward login LINK`")),
         }
     }

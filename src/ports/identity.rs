@@ -28,9 +28,27 @@ impl std::fmt::Debug for Credential {
     }
 }
 
+/// Whose hands a credential was made for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Holder {
+    /// The person, or a program that does exactly what they type.
+    Person,
+    /// Software that looks and proposes for the person; its word is never the person's yes.
+    Assistant,
+}
+
+/// An authenticated caller.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Session {
+    /// Whose rights it has.
+    pub principal: Principal,
+    /// Who holds the credential.
+    pub holder: Holder,
+}
+
 /// Turns credentials into principals.
 #[async_trait]
 pub trait Identity: Send + Sync {
-    /// The principal of a credential.
-    async fn authenticate(&self, credential: &Credential) -> Result<Principal, Fault>;
+    /// The session of a credential.
+    async fn authenticate(&self, credential: &Credential) -> Result<Session, Fault>;
 }

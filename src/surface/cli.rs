@@ -146,9 +146,16 @@ fn person() -> Command {
                 .arg(workspace().help("only in this workspace")),
         )
         .subcommand(
-            Command::new("token").about("Make a token; it is shown once").arg(word("name", "the person")).arg(
-                Arg::new("days").long("days").value_parser(clap::value_parser!(i64)).help("days until it expires"),
-            ),
+            Command::new("token")
+                .about("Make a token; it is shown once")
+                .arg(word("name", "the person"))
+                .arg(Arg::new("days").long("days").value_parser(clap::value_parser!(i64)).help("days until it expires"))
+                .arg(
+                    Arg::new("assistant")
+                        .long("assistant")
+                        .action(ArgAction::SetTrue)
+                        .help("for software that looks and proposes for the person; it can never say yes"),
+                ),
         )
 }
 

@@ -81,6 +81,7 @@ pub fn router(shared: Shared) -> Router {
         .route("/workspaces/{workspace}/messages", post(runs::say))
         .route("/workspaces/{workspace}/alerts", post(evidence::alerts))
         .route("/workspaces/{workspace}/tools/{tool}", post(work::tool_run))
+        .route("/workspaces/{workspace}/tools/{tool}/plan", post(work::tool_plan))
         .route("/workspaces/{workspace}/schedules", get(schedules::list).post(schedules::add))
         .route("/workspaces/{workspace}/schedules/{name}", post(schedules::change).delete(schedules::remove))
         .route("/tools", get(work::tools))

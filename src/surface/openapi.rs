@@ -29,6 +29,7 @@ pub const ROUTES: &[(&str, &str, &str)] = &[
     ("post", "/api/v1/workspaces/{workspace}/messages", "Say something in a conversation"),
     ("post", "/api/v1/workspaces/{workspace}/alerts", "Alertmanager webhook, version 4"),
     ("post", "/api/v1/workspaces/{workspace}/tools/{tool}", "Run a tool; what it proposes is shown, not done"),
+    ("post", "/api/v1/workspaces/{workspace}/tools/{tool}/plan", "Run a tool; what it proposes goes to the gate"),
     ("get", "/api/v1/workspaces/{workspace}/schedules", "Schedules"),
     ("post", "/api/v1/workspaces/{workspace}/schedules", "Make a schedule that works with the caller's rights"),
     ("post", "/api/v1/workspaces/{workspace}/schedules/{name}", "Stop a schedule for a while, or let it go on"),

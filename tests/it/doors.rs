@@ -73,7 +73,12 @@ impl House {
         let shared = Shared::new(engine.clone(), vec![host.clone()]);
         tokio::spawn(async move { axum::serve(listener, router(shared)).await.unwrap() });
         let owner = cx(&engine, "owner", Origin::Api);
-        let token = engine.setup.people.issue(&owner, &subject(asker), None, false).await.unwrap();
+        let token = engine
+            .setup
+            .people
+            .issue(&owner, &subject(asker), None, opsward_engine::people::Purpose::Session)
+            .await
+            .unwrap();
         Self { world, engine, address: format!("http://{host}"), token, asker }
     }
 

@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test may fail loudly")]
 
+#[cfg(feature = "connect")]
+mod assistants;
 mod bad_days;
 mod crash;
 mod doors;

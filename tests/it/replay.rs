@@ -170,7 +170,12 @@ async fn a_recording_holds_no_credential_and_is_not_for_everybody() {
     let engine = world.peopled().await;
     furnish(&engine).await;
     let owner = cx(&engine, "owner", Origin::Api);
-    let secret = engine.setup.people.issue(&owner, &crate::world::subject("olga"), None, false).await.unwrap();
+    let secret = engine
+        .setup
+        .people
+        .issue(&owner, &crate::world::subject("olga"), None, opsward_engine::people::Purpose::Session)
+        .await
+        .unwrap();
     let scale = action(json!({"kind": "scale_workload", "workload": "web", "replicas": 5}));
     let stream = engine.act(&owner, &shop(), scale, "").await.unwrap();
     engine.settle(&system(), &stream, 5_000, view::settled).await.unwrap();

@@ -109,6 +109,7 @@ pub fn words(body: &Body) -> String {
         Body::RoleSet { subject, role, .. } => {
             format!("{subject} is now {}", role.map_or("without role", |r| r.word()))
         }
+        Body::TokenIssued { subject, assistant: true, .. } => format!("token made for an assistant of {subject}"),
         Body::TokenIssued { subject, .. } => format!("token made for {subject}"),
         Body::TokenRevoked { reason, .. } => format!("token ended: {reason}"),
         Body::RecoveryKitTaken { workspace } => format!("recovery kit of {workspace} taken"),

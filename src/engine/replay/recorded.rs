@@ -56,7 +56,9 @@ impl Recorded {
         let (mut ours, mut foreign) = (BTreeSet::new(), BTreeSet::new());
         for body in transcript.events.iter().filter_map(|event| event.body.as_ref()) {
             match body {
-                Body::MessageReceived { workspace, .. } | Body::ActionRequested { workspace, .. } => {
+                Body::MessageReceived { workspace, .. }
+                | Body::ActionRequested { workspace, .. }
+                | Body::ToolRequested { workspace, .. } => {
                     ours.insert(workspace.clone());
                 }
                 Body::IncidentOpened { alert, .. } => {

@@ -2,6 +2,7 @@
 
 use opsward_domain::approval::ApprovalStatus;
 use opsward_domain::canonical::digest;
+use opsward_domain::context::Origin;
 use opsward_domain::event::{Body, CheckVerdict, Event, PlanEnd, StreamKind, TurnEnd};
 use opsward_domain::incident::IncidentStatus;
 use opsward_domain::label::{Integrity, Label, Source};
@@ -28,6 +29,14 @@ impl RunState {
     }
 
     fn apply_request(&mut self, event: &Event, body: &Body) {
+        if let Body::MessageReceived { origin, .. }
+        | Body::ActionRequested { origin, .. }
+        | Body::ToolRequested { origin, .. } = body
+            && *origin == Origin::Agent
+        {
+            // What an assistant asks for may follow from anything it has read.
+            self.label.join(&Label::from(Integrity::Untrusted, Source::Model));
+        }
         match body {
             Body::MessageReceived { workspace, origin, text } => {
                 self.workspace = Some(workspace.clone());

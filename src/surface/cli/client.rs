@@ -15,6 +15,7 @@ pub struct Client {
     server: String,
     token: Option<String>,
     http: reqwest::Client,
+    door: &'static str,
     /// True if data is to be printed as JSON.
     pub json: bool,
 }
@@ -47,7 +48,13 @@ impl Client {
             .connect_timeout(std::time::Duration::from_secs(5))
             .build()
             .map_err(|error| Fault::internal(error.to_string()))?;
-        Ok(Self { server: server.trim_end_matches('/').to_owned(), token, http, json })
+        Ok(Self { server: server.trim_end_matches('/').to_owned(), token, http, door: "cli", json })
+    }
+
+    /// The same client for an assistant, which may do less than the person whose token it has.
+    #[must_use]
+    pub fn for_assistant(self) -> Self {
+        Self { door: "mcp", ..self }
     }
 
     /// The server's address.
@@ -106,7 +113,7 @@ impl Client {
     }
 
     async fn send(&self, request: reqwest::RequestBuilder) -> Result<Value, Fault> {
-        let request = request.header("x-opsward-door", "cli");
+        let request = request.header("x-opsward-door", self.door);
         let request = match &self.token {
             Some(token) => request.bearer_auth(token),
             None => request,

@@ -322,7 +322,7 @@ async fn person(client: &Client, verb: &str, matches: &ArgMatches) -> Result<u8,
             print::line(&format!("{name} is now {}", role.as_deref().unwrap_or("without a role")));
         }
         _ => {
-            let body = json!({"days": matches.get_one::<i64>("days")});
+            let body = json!({"days": matches.get_one::<i64>("days"), "assistant": matches.get_flag("assistant")});
             let answer = client.post(&format!("/people/{name}/tokens"), &body).await?;
             print::line(&print::field(&answer, "token"));
         }

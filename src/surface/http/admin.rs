@@ -2,9 +2,11 @@
 
 use axum::Json;
 use axum::extract::{Path, State};
+use opsward_domain::context::Origin;
 use opsward_domain::fault::Fault;
 use opsward_domain::name::{Id, Subject, Workspace};
 use opsward_domain::principal::Role;
+use opsward_engine::people::Purpose;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -42,6 +44,8 @@ pub(super) struct RoleSet {
 #[serde(deny_unknown_fields, default)]
 pub(super) struct TokenIssue {
     days: Option<i64>,
+    /// For software that looks and proposes for the person, and can never say yes.
+    assistant: bool,
 }
 
 #[derive(Debug, Deserialize)]
@@ -60,7 +64,9 @@ pub(super) async fn login(State(s): State<Shared>, Sent(body): Sent<Login>) -> A
 }
 
 pub(super) async fn me(Caller(cx): Caller) -> Json<Value> {
-    Json(json!(cx.principal))
+    let mut me = json!(cx.principal);
+    me["door"] = json!(cx.origin);
+    Json(me)
 }
 
 pub(super) async fn people(State(s): State<Shared>, Caller(cx): Caller) -> Answer {
@@ -98,16 +104,18 @@ pub(super) async fn token_issue(
 ) -> Answer {
     let subject = Subject::parse(&subject).map_err(Fault::from)?;
     // A token is its person: only they make one for themselves, or whoever may manage people.
-    if subject != cx.principal.subject {
+    // An assistant is not they.
+    if subject != cx.principal.subject || cx.origin == Origin::Agent {
         s.engine.setup.may_govern(&cx, None, "manage_people").await?;
     }
-    let days = body.and_then(|Sent(body)| body.days);
+    let TokenIssue { days, assistant } = body.map(|Sent(body)| body).unwrap_or_default();
     if days.is_some_and(|days| !(1..=3650).contains(&days)) {
         return Err(Problem(Fault::invalid("days must be 1 to 3650")));
     }
     let expires = days.map(|days| s.engine.parts.clock.now_ms() + days * DAY_MS);
-    let token = s.engine.setup.people.issue(&cx, &subject, expires, false).await?;
-    Ok(Json(json!({"subject": subject, "token": token, "expires_at_ms": expires})))
+    let purpose = if assistant { Purpose::Assistant } else { Purpose::Session };
+    let token = s.engine.setup.people.issue(&cx, &subject, expires, purpose).await?;
+    Ok(Json(json!({"subject": subject, "token": token, "expires_at_ms": expires, "assistant": assistant})))
 }
 
 pub(super) async fn token_revoke(State(s): State<Shared>, Caller(cx): Caller, Path(token): Path<String>) -> Answer {
@@ -119,7 +127,7 @@ pub(super) async fn token_revoke(State(s): State<Shared>, Caller(cx): Caller, Pa
         .list(cx.tenant())
         .into_iter()
         .any(|person| person.subject == cx.principal.subject && person.tokens.contains_key(&token));
-    if !own {
+    if !own || cx.origin == Origin::Agent {
         s.engine.setup.may_govern(&cx, None, "manage_people").await?;
     }
     s.engine.setup.people.revoke(&cx, &token, "revoked").await?;

@@ -8,14 +8,15 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use opsward_domain::context::{CallContext, Origin};
 use opsward_domain::fault::{Code, Fault};
-use opsward_engine::facade::Engine;
+use opsward_engine::identity::Holder;
 
 use super::Shared;
 use crate::problem::Problem;
 
 /// Prefix of the WebSocket subprotocol that carries a token.
 pub(super) const TOKEN_PROTOCOL: &str = "bearer.";
-/// Header by which our own terminal says that it is one; changes records only, never a decision.
+/// Header by which our own programs say what they are. It can only lower what a request may do: a terminal
+/// is a person as the API is, an assistant is less.
 const DOOR: &str = "x-opsward-door";
 
 /// An authenticated caller.
@@ -29,12 +30,14 @@ impl FromRequestParts<Shared> for Caller {
             Fault::new(Code::Denied, "no token was sent")
                 .hint("send Authorization: Bearer TOKEN; `opsward person token` makes one")
         })?;
-        let principal = authenticate(&shared.engine, token).await?;
-        let origin = match parts.headers.get(DOOR).and_then(|door| door.to_str().ok()) {
-            Some("cli") => Origin::Cli,
-            _ => Origin::Api,
+        let session = shared.engine.authenticate(&opsward_engine::credential(token)).await?;
+        let door = parts.headers.get(DOOR).and_then(|door| door.to_str().ok());
+        let origin = match (session.holder, door) {
+            (Holder::Assistant, _) | (_, Some("mcp")) => Origin::Agent,
+            (Holder::Person, Some("cli")) => Origin::Cli,
+            (Holder::Person, _) => Origin::Api,
         };
-        Ok(Self(CallContext::new(principal, origin)))
+        Ok(Self(CallContext::new(session.principal, origin)))
     }
 }
 
@@ -47,10 +50,6 @@ impl FromRequestParts<Shared> for Token {
     async fn from_request_parts(parts: &mut Parts, _shared: &Shared) -> Result<Self, Problem> {
         bearer(parts).map(Self).ok_or_else(|| Problem(Fault::denied("no token was sent")))
     }
-}
-
-async fn authenticate(engine: &Engine, token: String) -> Result<opsward_domain::principal::Principal, Fault> {
-    engine.authenticate(&opsward_engine::credential(token)).await
 }
 
 fn bearer(parts: &Parts) -> Option<String> {

@@ -121,7 +121,7 @@ impl Reader {
     /// Sends everything there is. Whoever has lost the token or the account gets nothing more.
     async fn catch_up(&mut self, socket: &mut WebSocket) -> Result<(), String> {
         let credential = opsward_engine::credential(self.token.clone());
-        self.cx.principal = self.engine.authenticate(&credential).await.map_err(|fault| fault.to_string())?;
+        self.cx.principal = self.engine.authenticate(&credential).await.map_err(|fault| fault.to_string())?.principal;
         loop {
             let page =
                 self.engine.feed(&self.cx, self.after, PAGE_EVENTS_MAX).await.map_err(|fault| fault.to_string())?;

@@ -6,6 +6,7 @@ use opsward_domain::action::{Action, ActionKind};
 use opsward_domain::fault::Fault;
 use opsward_domain::name::Workspace;
 use opsward_engine::provider;
+use opsward_engine::toolbox::{self, Tool};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -52,6 +53,9 @@ pub(super) async fn act(
     let body: Act = parse(body)?;
     let action = action_of(body.action)?;
     let engine = &shared.engine;
+    if body.approve {
+        engine.may_answer(&cx, &workspace, action.kind() == ActionKind::CreateWorkspace).await?;
+    }
     let stream = engine.act(&cx, &workspace, action, &body.reason).await?;
     let wait_ms = wait.wait_ms.min(WAIT_MS_MAX);
     let mut state =
@@ -140,13 +144,21 @@ pub(super) async fn actions(_caller: Caller) -> Json<Value> {
     Json(json!(ActionKind::ALL.iter().map(|kind| kind.facts()).collect::<Vec<_>>()))
 }
 
+/// A tool's declaration with what derives from it.
+fn declared(tool: &Tool) -> Value {
+    let mut declared = json!(tool);
+    declared["effect"] = json!(tool.effect());
+    declared["parameters"] = toolbox::schema(tool).parameters;
+    declared
+}
+
 pub(super) async fn tools(State(shared): State<Shared>, _caller: Caller) -> Json<Value> {
-    Json(json!(shared.engine.toolbox.iter().collect::<Vec<_>>()))
+    Json(json!(shared.engine.toolbox.iter().map(declared).collect::<Vec<_>>()))
 }
 
 pub(super) async fn tool(State(shared): State<Shared>, _caller: Caller, Path(name): Path<String>) -> Answer {
     let tool = shared.engine.toolbox.get(&name)?;
-    Ok(Json(json!({"tool": tool, "schema": opsward_engine::toolbox::schema(tool), "handler": tool.handler})))
+    Ok(Json(json!({"tool": declared(tool), "schema": toolbox::schema(tool), "handler": tool.handler})))
 }
 
 /// Runs a tool. What it proposes is shown, not done: a person who wants it acts, or asks in a conversation.
@@ -158,10 +170,24 @@ pub(super) async fn tool_run(
 ) -> Answer {
     let workspace = workspace_of(&workspace)?;
     let tool = shared.engine.toolbox.get(&name)?;
-    let input = opsward_engine::toolbox::check(tool, &input)?;
+    let input = toolbox::check(tool, &input)?;
     let ran = shared.engine.run_handler(&cx, &workspace, tool, input).await?;
     Ok(Json(json!({
         "answer": ran.answer, "reason": ran.reason, "actions": ran.actions,
         "workspace": ran.workspace.unwrap_or(workspace), "label": ran.label,
     })))
+}
+
+/// Runs a tool and takes what it proposes to the gate, as a run of its own.
+pub(super) async fn tool_plan(
+    State(shared): State<Shared>,
+    Caller(cx): Caller,
+    Path((workspace, name)): Path<(String, String)>,
+    Query(wait): Query<Wait>,
+    Sent(input): Sent<Value>,
+) -> Answer {
+    let workspace = workspace_of(&workspace)?;
+    let stream = shared.engine.act_by_tool(&cx, &workspace, &name, input).await?;
+    let state = shared.engine.settle(&cx, &stream, wait.wait_ms.min(WAIT_MS_MAX), view::settled).await?;
+    Ok(Json(view::run(&state)))
 }

@@ -163,7 +163,7 @@ async fn what_is_said_elsewhere_is_not_heard() {
         .set_role(&owner, &subject("eve"), Some(&elsewhere), Some(opsward_domain::principal::Role::Owner))
         .await
         .unwrap();
-    let token = people.issue(&owner, &subject("eve"), None, false).await.unwrap();
+    let token = people.issue(&owner, &subject("eve"), None, opsward_engine::people::Purpose::Session).await.unwrap();
     let eve = Client::new(&house.address, Some(token), true).unwrap();
     let mut feed = follow(&eve, *house.engine.head().borrow()).await.unwrap();
     house.readers_become(1).await;
