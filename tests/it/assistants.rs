@@ -264,7 +264,8 @@ fn what_goes_wrong_is_told_with_what_to_do() {
         assert_eq!(result["isError"], true, "{tool} {input}: {result}");
         assert!(said(&result).contains(says), "{tool} {input}: {}", said(&result));
     }
-    let second = service.command(&owner, &["create-workspace", "-w", "bank", "--memory-bytes-max", "1000000", "--yes"]);
+    let second =
+        service.command(&owner, &["create-workspace", "-w", "bank", "--memory-bytes-max", "100000000", "--yes"]);
     assert!(second.status.success(), "{}", text(&second));
     let which = assistant.call("show_state", json!({}));
     assert!(said(&which).contains("one of bank, shop"), "{which}");

@@ -45,6 +45,9 @@ pub(crate) fn fault(fault: &Fault) -> Told {
 /// What a tool that only looks saw.
 pub(crate) fn looked(ran: &Value) -> Told {
     let answer = ran["answer"].as_str().map_or_else(|| ran["answer"].to_string(), str::to_owned);
+    if answer.trim().is_empty() {
+        return Told::typed("nothing to show".to_owned());
+    }
     // A label that cannot be read is the worst there is.
     match serde_json::from_value(ran["label"]["integrity"].clone()).unwrap_or(Integrity::Untrusted) {
         Integrity::Untrusted => Told::untrusted(&answer),
