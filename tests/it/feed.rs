@@ -42,7 +42,12 @@ impl Served {
         let world = World::new();
         let engine = world.peopled().await;
         let owner = cx(&engine, "owner", Origin::Api);
-        let token = engine.setup.people.issue(&owner, &subject("owner"), None, false).await.unwrap();
+        let token = engine
+            .setup
+            .people
+            .issue(&owner, &subject("owner"), None, opsward_engine::people::Purpose::Session)
+            .await
+            .unwrap();
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let shared = Shared { patience, ..Shared::new(engine.clone(), vec![address.to_string()]) };
