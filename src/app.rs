@@ -16,7 +16,6 @@ use opsward_local::LocalProvider;
 use opsward_ports::clock::{Clock, SystemClock};
 use opsward_ports::journal::Journal;
 use opsward_ports::model::Model;
-use opsward_ports::provider::Provider;
 use opsward_sqlite::SqliteJournal;
 
 use crate::config::Config;
@@ -24,6 +23,7 @@ use crate::disk::DataDisk;
 use crate::embedded;
 use crate::entropy::SystemEntropy;
 use crate::recovery::JOURNAL;
+use crate::routing::{Cluster, Routed};
 
 /// Name of the file in the data folder whose existence stops every effect, whatever else works.
 pub const STOP_FILE: &str = "STOP";
@@ -66,7 +66,8 @@ impl App {
         let policy = blocking(opsward_cedar::CedarPolicy::defaults);
         let (logs, series, policy) = tokio::try_join!(logs, series, policy)?;
         let disk = disk(config, &journal, &logs, &series);
-        let ports = (journal.clone() as Arc<dyn Journal>, provider.clone() as Arc<dyn Provider>);
+        let routed = Routed::over(provider.clone(), clusters(config).await?);
+        let ports = (journal.clone() as Arc<dyn Journal>, routed);
         #[cfg(debug_assertions)]
         let ports = (crate::crash::journal(ports.0)?, crate::crash::provider(ports.1)?);
         let parts = Parts {
@@ -145,6 +146,58 @@ impl App {
         let stopped = self.provider.shutdown(keep_workloads).await;
         self.journal.close().await.map_err(journal_fault)?;
         stopped
+    }
+}
+
+/// The clusters that the configuration names. None of them is asked anything yet.
+#[cfg(feature = "scale")]
+pub async fn clusters(config: &Config) -> Result<Vec<Cluster>, Fault> {
+    use opsward_domain::name::Workspace;
+    use opsward_kube::{Access, KubeProvider};
+    let mut clusters = Vec::new();
+    for wanted in &config.provider.kubernetes {
+        let access = match &wanted.kubeconfig {
+            None => Access::InCluster,
+            Some(path) => Access::Kubeconfig {
+                path: path.clone(),
+                context: wanted.context.clone(),
+                allow_exec: wanted.allow_exec,
+            },
+        };
+        let dir = config.data.dir.join("clusters").join(&wanted.name);
+        let mut options = opsward_kube::Options::new(access, dir);
+        let tenant = Tenant::parse(wanted.owner(config))?;
+        for (workspace, namespace) in &wanted.workspaces {
+            options.namespaces.insert((tenant.clone(), Workspace::parse(workspace)?), namespace.clone());
+        }
+        options.create_namespaces = wanted.create_namespaces;
+        options.impersonate.clone_from(&wanted.impersonate);
+        options.storage_class.clone_from(&wanted.storage_class);
+        options.request_timeout_ms = wanted.request_timeout_ms;
+        options.settle_timeout_ms = wanted.settle_timeout_ms;
+        let workspaces = options.namespaces.keys().cloned().collect();
+        let provider = KubeProvider::open(options, Arc::new(SystemClock)).await.map_err(|fault| Fault {
+            message: format!("provider.kubernetes {:?}: {}", wanted.name, fault.message),
+            ..fault
+        })?;
+        clusters.push(Cluster {
+            name: wanted.name.clone(),
+            provider: Arc::new(provider),
+            workspaces,
+            takes_new: wanted.create_namespaces,
+        });
+    }
+    Ok(clusters)
+}
+
+/// That this binary knows no clusters.
+#[cfg(not(feature = "scale"))]
+pub async fn clusters(config: &Config) -> Result<Vec<Cluster>, Fault> {
+    match config.provider.kubernetes.first() {
+        None => Ok(Vec::new()),
+        Some(wanted) => Err(Fault::invalid(format!("provider.kubernetes {:?} cannot be reached", wanted.name))
+            .detail("this opsward was built without the feature `scale`")
+            .hint("build it with `cargo build --release --features scale`, or take a release archive, which has everything")),
     }
 }
 

@@ -1,5 +1,6 @@
 //! The configuration: one typed tree, unknown keys refused with file and line, secrets by reference only.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use opsward_domain::fault::Fault;
@@ -18,6 +19,127 @@ pub struct Config {
     pub tenant: Tenant,
     /// A language model, if there is one.
     pub model: Option<Model>,
+    /// Where workspaces are besides this machine.
+    pub provider: Provider,
+}
+
+/// Where workspaces are besides this machine.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Provider {
+    /// Kubernetes clusters; each workspace is a namespace of one.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub kubernetes: Vec<Kubernetes>,
+}
+
+/// A Kubernetes cluster.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Kubernetes {
+    /// What it is called here.
+    pub name: String,
+    /// The kubeconfig; absent: the service account of the pod that opsward runs in.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kubeconfig: Option<PathBuf>,
+    /// Its context; absent: the current one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub context: Option<String>,
+    /// True if the program that the kubeconfig names may be run for a token.
+    #[serde(default)]
+    pub allow_exec: bool,
+    /// Name under which the cluster knows a person, such as `{subject}@example.com`; `{tenant}` is filled in,
+    /// too. Absent: every call is made with opsward's own account.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub impersonate: Option<String>,
+    /// True if new workspaces become namespaces of this cluster.
+    #[serde(default)]
+    pub create_namespaces: bool,
+    /// Storage class of new volumes; absent: the cluster's own default.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub storage_class: Option<String>,
+    /// Longest wait for one answer of the cluster.
+    #[serde(default = "request_timeout_ms")]
+    pub request_timeout_ms: u64,
+    /// Longest time without progress that a change may take.
+    #[serde(default = "settle_timeout_ms")]
+    pub settle_timeout_ms: u64,
+    /// Whose the workspaces are; absent: the tenant of `[tenant]`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tenant: Option<String>,
+    /// Workspaces by name, each with its namespace.
+    #[serde(default)]
+    pub workspaces: BTreeMap<String, String>,
+}
+
+fn request_timeout_ms() -> u64 {
+    30_000
+}
+fn settle_timeout_ms() -> u64 {
+    120_000
+}
+
+impl Kubernetes {
+    fn example() -> Self {
+        Self {
+            name: "prod".into(),
+            kubeconfig: Some("/etc/opsward/kubeconfig".into()),
+            context: Some("prod".into()),
+            allow_exec: false,
+            impersonate: Some("{subject}@example.com".into()),
+            create_namespaces: false,
+            storage_class: None,
+            request_timeout_ms: request_timeout_ms(),
+            settle_timeout_ms: settle_timeout_ms(),
+            tenant: None,
+            workspaces: [("shop".to_owned(), "shop-prod".to_owned())].into(),
+        }
+    }
+
+    /// The tenant whose the workspaces are.
+    pub fn owner<'a>(&'a self, config: &'a Config) -> &'a str {
+        self.tenant.as_deref().unwrap_or(&config.tenant.name)
+    }
+
+    fn check(&self, config: &Config) -> Result<(), Fault> {
+        opsward_domain::name::Workspace::parse(&self.name)?;
+        opsward_domain::name::Tenant::parse(self.owner(config))?;
+        for (workspace, namespace) in &self.workspaces {
+            opsward_domain::name::Workspace::parse(workspace)?;
+            opsward_domain::name::Workspace::parse(namespace)?;
+        }
+        if self.workspaces.is_empty() && !self.create_namespaces {
+            return Err(Fault::invalid(format!("provider.kubernetes {:?} has no workspaces", self.name))
+                .hint("name some under workspaces, as NAME = \"NAMESPACE\", or set create_namespaces = true"));
+        }
+        for (key, wait) in [("request", self.request_timeout_ms), ("settle", self.settle_timeout_ms)] {
+            if !(100..=3_600_000).contains(&wait) {
+                return Err(Fault::invalid(format!("{key}_timeout_ms is {wait}, not 100 to 3600000")));
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Provider {
+    /// Each cluster by itself, and no workspace in two.
+    fn check(&self, config: &Config) -> Result<(), Fault> {
+        let (mut names, mut places) = (BTreeSet::new(), BTreeSet::new());
+        for cluster in &self.kubernetes {
+            cluster.check(config)?;
+            if !names.insert(&cluster.name) {
+                return Err(Fault::invalid(format!("two provider.kubernetes are called {:?}", cluster.name)));
+            }
+            for workspace in cluster.workspaces.keys() {
+                if !places.insert((cluster.owner(config), workspace)) {
+                    return Err(Fault::invalid(format!("workspace {workspace} is in two clusters")));
+                }
+            }
+        }
+        if self.kubernetes.iter().filter(|it| it.create_namespaces).count() > 1 {
+            return Err(Fault::invalid("two clusters have create_namespaces: new workspaces need one place"));
+        }
+        Ok(())
+    }
 }
 
 /// Where it listens.
@@ -199,6 +321,7 @@ impl Config {
         self.data.check()?;
         opsward_domain::name::Tenant::parse(&self.tenant.name)?;
         opsward_domain::name::Subject::parse(&self.tenant.owner)?;
+        self.provider.check(self)?;
         if let Some(model) = &self.model
             && !(model.base_url.starts_with("http://") || model.base_url.starts_with("https://"))
         {
@@ -219,8 +342,20 @@ impl Config {
             ..Self::default()
         };
         let body = toml::to_string_pretty(&sample).unwrap_or_default();
-        format!("# opsward: every key with its default. Leave [model] out to work without one.\n{body}")
+        format!(
+            "# opsward: every key with its default. Leave [model] out to work without one.\n{body}\n{}",
+            clusters_sample()
+        )
     }
+}
+
+/// A cluster as a comment: one that is not there would keep opsward from being useful.
+fn clusters_sample() -> String {
+    let sample = Config { provider: Provider { kubernetes: vec![Kubernetes::example()] }, ..Config::default() };
+    let text = toml::to_string_pretty(&sample).unwrap_or_default();
+    let own = text.find("[[provider.kubernetes]]").map_or("", |at| &text[at..]);
+    let lines = own.lines().map(|line| if line.is_empty() { "#\n".to_owned() } else { format!("# {line}\n") });
+    format!("# A Kubernetes cluster (feature `scale`); any number of them.\n{}", lines.collect::<String>())
 }
 
 #[cfg(test)]
@@ -232,6 +367,33 @@ mod tests {
         let config = Config::parse(&Config::sample(), "sample").unwrap();
         assert_eq!(config.server, Server::default());
         assert!(config.model.is_some());
+    }
+
+    #[test]
+    fn the_commented_cluster_is_valid_too() {
+        let sample = clusters_sample();
+        let text: String =
+            sample.lines().skip(1).map(|it| format!("{}\n", it.trim_start_matches(['#', ' ']))).collect();
+        let config = Config::parse(&text, "sample").unwrap();
+        assert_eq!(config.provider.kubernetes, [Kubernetes::example()], "{text}");
+    }
+
+    #[test]
+    fn a_cluster_without_a_place_for_anything_is_refused() {
+        let cluster = |more: &str| format!("[[provider.kubernetes]]\nname = \"a\"\n{more}\n");
+        let shop = cluster("workspaces = { shop = \"shop\" }");
+        Config::parse(&shop, "a.toml").unwrap();
+        for (bad, wanted) in [
+            (cluster(""), "has no workspaces"),
+            (cluster("workspaces = { shop = \"../shop\" }"), "not a valid name"),
+            (cluster("workspaces = { shop = \"shop\" }\ntoken = \"x\""), "token"),
+            (cluster("create_namespaces = true\nsettle_timeout_ms = 1"), "settle_timeout_ms"),
+            (format!("{shop}{}", shop.replace("\"a\"", "\"b\"")), "in two clusters"),
+            (format!("{shop}{}", cluster("create_namespaces = true")), "are called"),
+        ] {
+            let fault = Config::parse(&bad, "a.toml").unwrap_err();
+            assert!(fault.message.contains(wanted), "{bad}: {fault}");
+        }
     }
 
     #[test]

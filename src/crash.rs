@@ -6,10 +6,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use async_trait::async_trait;
+use opsward_domain::action::Action;
 use opsward_domain::context::CallContext;
 use opsward_domain::event::{NewEvent, Outcome};
 use opsward_domain::fault::Fault;
+use opsward_domain::name::Workspace;
 use opsward_domain::plan::Step;
+use opsward_domain::resource::ResourceState;
 use opsward_domain::seal::Authorized;
 use opsward_ports::clock::Clock;
 use opsward_ports::journal::guarded::{Guard, Guarded};
@@ -121,6 +124,15 @@ struct Mortal {
 impl Provider for Mortal {
     async fn observe(&self, cx: &CallContext, query: &Query) -> Result<Observation, Fault> {
         self.inner.observe(cx, query).await
+    }
+    async fn rehearse(
+        &self,
+        cx: &CallContext,
+        workspace: &Workspace,
+        action: &Action,
+        before: &ResourceState,
+    ) -> Result<ResourceState, Fault> {
+        self.inner.rehearse(cx, workspace, action, before).await
     }
     async fn apply(&self, cx: &CallContext, step: &Authorized<Step>, key: &str) -> Result<Outcome, Fault> {
         let kind = [step.get().action.kind().facts().name.to_owned()];

@@ -31,6 +31,7 @@ pub async fn examine(config: &Config, exe: PathBuf) -> Vec<Finding> {
     let mut findings = vec![data(&config.data.dir), room(config), own_backup(config), port(&config.server.listen)];
     findings.extend(sandbox(exe.clone()).await);
     findings.extend(platform(exe).await.unwrap_or_else(|fault| vec![broken("platform", &fault)]));
+    findings.extend(clusters(config).await.unwrap_or_else(|fault| vec![broken("kubernetes", &fault)]));
     findings.push(match &config.model {
         None => good("model", "none configured: answers come from the evidence itself"),
         Some(model) => model_endpoint(&model.base_url).await,
@@ -163,6 +164,19 @@ async fn platform(exe: PathBuf) -> Result<Vec<Finding>, Fault> {
         Observation::Platform(facts) => Ok(facts.isolation.into_iter().map(layer).collect()),
         _ => Err(Fault::internal("the provider answered another question")),
     }
+}
+
+/// What each configured cluster says of itself; nothing where none is configured.
+async fn clusters(config: &Config) -> Result<Vec<Finding>, Fault> {
+    let mut findings = Vec::new();
+    for cluster in crate::app::clusters(config).await? {
+        let owner = cluster.workspaces.first().map(|(tenant, _)| tenant.clone());
+        let tenant = owner.map_or_else(|| opsward_domain::name::Tenant::parse(&config.tenant.name), Ok)?;
+        let cx = opsward_engine::parts::system_context(&tenant)?;
+        let layers = crate::routing::layers(&cluster, &cx).await;
+        findings.extend(layers.into_iter().map(|it| Finding { what: it.name, works: it.holds, detail: it.detail }));
+    }
+    Ok(findings)
 }
 
 fn layer(layer: Layer) -> Finding {

@@ -15,6 +15,7 @@ pub mod mcp;
 pub mod mining;
 pub mod recovery;
 pub mod roles;
+pub mod routing;
 pub mod stage;
 pub mod trace;
 pub mod up;

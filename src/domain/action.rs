@@ -13,7 +13,8 @@ pub use backup::{CreateBackup, DeleteBackup, RestoreBackup, VerifyBackup};
 pub use function::{ActivateFunction, DeleteFunction, DeployFunction, FunctionSource, InvokeFunction};
 pub use storage::{CreateVolume, DeleteVolume, ResizeVolume};
 pub use workload::{
-    DeleteWorkload, DeployWorkload, RestartWorkload, RollbackWorkload, ScaleWorkload, SetEnvironment, SetLimits,
+    DeleteWorkload, DeployWorkload, RestartWorkload, RollbackWorkload, ScaleWorkload, SetEnvironment, SetImage,
+    SetLimits,
 };
 pub use workspace::{CreateWorkspace, DeleteWorkspace};
 
@@ -81,6 +82,8 @@ impl Family {
 pub enum FieldKind {
     /// A resource's name.
     Name,
+    /// One line of text.
+    Text,
     /// Several names.
     Names,
     /// A whole number.
@@ -176,6 +179,7 @@ actions! {
     RestartWorkload => workload::RESTART,
     RollbackWorkload => workload::ROLLBACK,
     SetLimits => workload::SET_LIMITS,
+    SetImage => workload::SET_IMAGE,
     DeleteWorkload => workload::DELETE,
     DeployFunction => function::DEPLOY,
     ActivateFunction => function::ACTIVATE,
@@ -264,6 +268,7 @@ mod tests {
         use serde_json::json;
         match (field.kind, field.name) {
             (FieldKind::Name, _) => json!("a"),
+            (FieldKind::Text, _) => json!("a"),
             (FieldKind::Names, _) => json!(["a"]),
             (FieldKind::Integer, _) => json!(1),
             (FieldKind::Map, _) => json!({}),

@@ -157,6 +157,9 @@ pub fn facts(state: &ResourceState) -> Facts {
             let spec = &status.spec;
             put("version", spec.version.clone());
             put("command", spec.command.join(" "));
+            if let Some(image) = &spec.image {
+                put("image", image.clone());
+            }
             put("replicas", spec.replicas.to_string());
             put("limits.memory_bytes", spec.limits.memory_bytes.to_string());
             put("limits.open_files", spec.limits.open_files.to_string());

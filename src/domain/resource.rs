@@ -112,6 +112,17 @@ pub struct Replica {
     pub memory_bytes: u64,
     /// How it ended the last time, if it ever did.
     pub last_exit: Option<ReplicaExit>,
+    /// Its name where the platform gives it one of its own, such as a pod's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub instance: Option<String>,
+}
+
+impl Replica {
+    /// True while its program runs.
+    pub fn is_alive(&self) -> bool {
+        let runs = matches!(self.state, ReplicaState::Starting | ReplicaState::Ready | ReplicaState::Unhealthy);
+        self.pid.is_some() || (self.instance.is_some() && runs)
+    }
 }
 
 /// A workload as it is.

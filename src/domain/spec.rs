@@ -8,7 +8,9 @@ use crate::fault::Fault;
 use crate::name::{Volume, Workload};
 
 /// Most replicas of one workload.
-pub const REPLICAS_MAX: u32 = 32;
+pub const REPLICAS_MAX: u32 = 1_000;
+/// Most replicas of one workload on one machine.
+pub const MACHINE_REPLICAS_MAX: u32 = 32;
 /// Most bytes of all files of one version together, decoded.
 pub const FILES_BYTES_MAX: usize = 256 * 1024;
 /// Most environment variables.
@@ -126,6 +128,21 @@ pub struct WorkloadSpec {
     /// Alert rules of its own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub objective: Option<Objective>,
+    /// Container image, where workloads are containers; the command may then be the image's own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub image: Option<String>,
+}
+
+/// Most characters of an image's name.
+const IMAGE_CHARS_MAX: usize = 512;
+
+/// Checks the name of a container image.
+pub fn image_name(image: &str) -> Result<(), Fault> {
+    let plain = image.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-/:@".contains(&b));
+    if image.is_empty() || image.len() > IMAGE_CHARS_MAX || !plain {
+        return refuse("the image is not a valid name", "for example registry.example/shop/web:1.4.2");
+    }
+    Ok(())
 }
 
 fn refuse(what: &str, hint: &str) -> Result<(), Fault> {
@@ -139,11 +156,14 @@ impl WorkloadSpec {
         if self.version.is_empty() || self.version.len() > 64 || !printable(&self.version) {
             return refuse("version must be 1 to 64 printable ASCII characters", "for example 1.14.2");
         }
-        let Some(program) = self.command.first() else {
-            return refuse("command is empty", "give the program's path and its arguments");
-        };
-        if program.is_empty() || self.command.len() > 64 {
-            return refuse("command must have 1 to 64 parts and name a program", "the first part is the program");
+        self.image.as_deref().map_or(Ok(()), image_name)?;
+        match self.command.first() {
+            None if self.image.is_some() => {}
+            None => return refuse("command is empty", "give the program's path and its arguments"),
+            Some(program) if program.is_empty() || self.command.len() > 64 => {
+                return refuse("command must have 1 to 64 parts and name a program", "the first part is the program");
+            }
+            Some(_) => {}
         }
         for part in self.command.iter().chain(self.env.values()) {
             if part.len() > VALUE_BYTES_MAX || part.contains('\0') {
@@ -158,7 +178,7 @@ impl WorkloadSpec {
         }
         self.env.keys().try_for_each(|key| environment_key(key))?;
         if self.replicas > REPLICAS_MAX {
-            return refuse("more than 32 replicas", "one machine is the wrong place for that");
+            return refuse("more than 1000 replicas", "share the work among several workloads");
         }
         if self.limits.memory_bytes < 1024 * 1024 {
             return refuse("memory limit is below 1 MiB", "memory_bytes is in bytes");

@@ -412,18 +412,11 @@ impl Engine {
 
     /// Looks at the platform through the gate.
     pub async fn observe(&self, cx: &CallContext, query: &Query) -> Result<Observation, Fault> {
-        let workspace = match query {
-            Query::Workspaces | Query::Platform => None,
-            Query::Resource { workspace, .. }
-            | Query::Workloads { workspace }
-            | Query::Volumes { workspace }
-            | Query::Functions { workspace }
-            | Query::Backups { workspace } => Some(workspace),
-        };
         if matches!(query, Query::Workspaces) {
             return self.workspaces(cx).await;
         }
-        self.setup.may_observe(cx, workspace, "state").await?;
+        let what = if let Query::Output { .. } = query { "logs" } else { "state" };
+        self.setup.may_observe(cx, query.workspace(), what).await?;
         self.parts.provider.observe(cx, query).await
     }
 

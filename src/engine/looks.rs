@@ -4,12 +4,14 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
+use opsward_domain::action::Action;
 use opsward_domain::context::CallContext;
 use opsward_domain::event::{Body, Look, Outcome};
 use opsward_domain::fault::Fault;
 use opsward_domain::label::{Integrity, Label};
-use opsward_domain::name::Id;
+use opsward_domain::name::{Id, Workspace};
 use opsward_domain::plan::Step;
+use opsward_domain::resource::ResourceState;
 use opsward_domain::seal::Authorized;
 use opsward_ports::journal::Journal;
 use opsward_ports::provider::{Observation, Provider, Query};
@@ -88,6 +90,11 @@ pub(crate) async fn keep(
     Ok(Some(Body::Looked { call, looks, label, digest }))
 }
 
+/// How a rehearsal is named among looks.
+pub(crate) fn rehearsal(workspace: &Workspace, action: &Action) -> Value {
+    json!({ "rehearse": action, "workspace": workspace })
+}
+
 /// A provider that can only be looked through, and keeps what was seen. For planning.
 pub(crate) struct Watched {
     provider: Arc<dyn Provider>,
@@ -109,6 +116,24 @@ impl Provider for Watched {
             Err(fault) => Answer::Failed(fault.clone()),
         };
         self.looks.push(PLATFORM, json!(query), answer);
+        found
+    }
+    /// A rehearsal that says more than the prediction is something that was seen, too.
+    async fn rehearse(
+        &self,
+        cx: &CallContext,
+        workspace: &Workspace,
+        action: &Action,
+        before: &ResourceState,
+    ) -> Result<ResourceState, Fault> {
+        let found = self.provider.rehearse(cx, workspace, action, before).await;
+        if found != action.predict(before) {
+            let answer = match &found {
+                Ok(state) => Answer::Saw(Looked { value: json!(state), label: Label::of(Integrity::Typed) }),
+                Err(fault) => Answer::Failed(fault.clone()),
+            };
+            self.looks.push(PLATFORM, rehearsal(workspace, action), answer);
+        }
         found
     }
     async fn apply(&self, _cx: &CallContext, _step: &Authorized<Step>, _key: &str) -> Result<Outcome, Fault> {

@@ -33,6 +33,9 @@ pub const OBSERVATIONS: &[(&str, &str, &str)] = &[
     ("log_templates", "logs", "matching lines grouped by template; same arguments as logs"),
     ("metrics", "metrics", "one metric's series; {metric, workload, minutes}"),
     ("metric_names", "metrics", "the metrics there are"),
+    ("platform_events", "state", "what the platform noted by itself, where it does; {workload}"),
+    ("platform_objects", "state", "the platform's own objects of a kind, where it has such; {kind}"),
+    ("live_output", "logs", "a workload's newest output, read in place; {workload, previous, limit}"),
     ("output", "logs", "lines of an earlier large output; {digest, text, limit}"),
 ];
 
@@ -57,6 +60,8 @@ struct Arguments {
     limit: Option<usize>,
     metric: String,
     digest: String,
+    kind: String,
+    previous: bool,
 }
 
 /// A look's result.
@@ -168,6 +173,15 @@ impl Glance<'_> {
                 let names = self.parts.series.names(self.cx, self.workspace).await?;
                 Ok(Looked { value: json!(names), label: Label::of(Integrity::Typed) })
             }
+            "platform_events" => {
+                let query = Query::Events { workspace, workload: args.workload.clone() };
+                Ok(Looked { label: self.lines_label(args.workload.iter()), ..self.state(query).await? })
+            }
+            "platform_objects" => {
+                let query = Query::Objects { workspace, kind: args.kind.clone() };
+                Ok(Looked { label: Label::of(Integrity::Untrusted), ..self.state(query).await? })
+            }
+            "live_output" => self.live_output(args).await,
             "output" => self.output(args).await,
             _ => Err(Fault::not_found(format!("there is no observation {name:?}"))),
         }
@@ -188,6 +202,9 @@ impl Glance<'_> {
             Observation::Volumes(list) => json!(list),
             Observation::Functions(list) => json!(list),
             Observation::Backups(list) => json!(list),
+            Observation::Objects(found) => json!(found),
+            Observation::Events(list) => json!(list),
+            Observation::Output(found) => json!(found),
             other => json!(other),
         };
         Ok(Looked { value, label: Label::of(Integrity::Typed) })
@@ -236,6 +253,15 @@ impl Glance<'_> {
             one.points = one.points.iter().copied().step_by(every).collect();
         }
         Ok(Looked { value: json!(series), label: Label::of(Integrity::Typed) })
+    }
+
+    async fn live_output(&self, args: &Arguments) -> Result<Looked, Fault> {
+        let workload = args.workload.clone().ok_or_else(|| Fault::invalid("live_output needs a workload"))?;
+        let lines_max = u32::try_from(args.limit.unwrap_or(50).clamp(1, LINES_MAX)).unwrap_or(u32::MAX);
+        let label = self.lines_label(std::iter::once(&workload));
+        let (workspace, previous) = (self.workspace.clone(), args.previous);
+        let looked = self.state(Query::Output { workspace, workload, previous, lines_max }).await?;
+        Ok(Looked { label, ..looked })
     }
 
     async fn output(&self, args: &Arguments) -> Result<Looked, Fault> {

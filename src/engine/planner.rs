@@ -76,7 +76,9 @@ impl Planner {
     ) -> Result<Step, Fault> {
         action.validate()?;
         let before = observe_resource(self.provider.as_ref(), cx, workspace, &action.resource()).await?;
-        let after = action.predict(&before).map_err(|fault| name_it(fault, &action))?;
+        action.predict(&before).map_err(|fault| name_it(fault, &action))?;
+        let after = self.provider.rehearse(cx, workspace, &action, &before).await;
+        let after = after.map_err(|fault| name_it(fault, &action))?;
         if let Some((other, resource)) = action.source() {
             let state = observe_resource(self.provider.as_ref(), cx, other.unwrap_or(workspace), &resource).await?;
             action.check_source(&state).map_err(|fault| name_it(fault, &action))?;

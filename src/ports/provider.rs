@@ -11,6 +11,7 @@ pub mod conformance;
 pub mod memory;
 
 use async_trait::async_trait;
+use opsward_domain::action::Action;
 use opsward_domain::context::CallContext;
 use opsward_domain::event::Outcome;
 use opsward_domain::fault::Fault;
@@ -20,6 +21,7 @@ use opsward_domain::resource::{
     BackupStatus, FunctionStatus, Resource, ResourceState, VolumeStatus, WorkloadStatus, WorkspaceStatus,
 };
 use opsward_domain::seal::Authorized;
+use opsward_domain::time::AtMs;
 use serde::{Deserialize, Serialize};
 
 /// What can be observed. Closed: a new one does not compile until every provider answers it.
@@ -55,8 +57,50 @@ pub enum Query {
         /// Where.
         workspace: Workspace,
     },
+    /// The platform's own objects of a kind, where it has such; as they are, untrusted.
+    Objects {
+        /// Where.
+        workspace: Workspace,
+        /// Which kind, as the platform calls it, such as `pods`.
+        kind: String,
+    },
+    /// What the platform noted by itself, newest last; untrusted.
+    Events {
+        /// Where.
+        workspace: Workspace,
+        /// Only what concerns this workload.
+        workload: Option<Workload>,
+    },
+    /// The newest output of a workload, read in place; untrusted.
+    Output {
+        /// Where.
+        workspace: Workspace,
+        /// Which.
+        workload: Workload,
+        /// Of the replicas' earlier lives instead.
+        previous: bool,
+        /// Most lines of each replica.
+        lines_max: u32,
+    },
     /// Free room and other facts of the platform itself.
     Platform,
+}
+
+impl Query {
+    /// The workspace it is about, if it is about one.
+    pub fn workspace(&self) -> Option<&Workspace> {
+        match self {
+            Self::Workspaces | Self::Platform => None,
+            Self::Resource { workspace, .. }
+            | Self::Workloads { workspace }
+            | Self::Volumes { workspace }
+            | Self::Functions { workspace }
+            | Self::Backups { workspace }
+            | Self::Objects { workspace, .. }
+            | Self::Events { workspace, .. }
+            | Self::Output { workspace, .. } => Some(workspace),
+        }
+    }
 }
 
 /// What was observed.
@@ -75,8 +119,62 @@ pub enum Observation {
     Functions(Vec<FunctionStatus>),
     /// Answer to [`Query::Backups`].
     Backups(Vec<BackupStatus>),
+    /// Answer to [`Query::Objects`].
+    Objects(Objects),
+    /// Answer to [`Query::Events`].
+    Events(Vec<PlatformEvent>),
+    /// Answer to [`Query::Output`].
+    Output(Output),
     /// Answer to [`Query::Platform`].
     Platform(PlatformFacts),
+}
+
+/// Objects of the platform as they are. Never holds a secret's value.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Objects {
+    /// The objects.
+    pub objects: Vec<serde_json::Value>,
+    /// True if there are more than could be read.
+    pub cut: bool,
+}
+
+/// Something the platform noted by itself.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PlatformEvent {
+    /// When it was seen last.
+    pub at_ms: AtMs,
+    /// Kind of what it is about, as the platform calls it.
+    pub kind: String,
+    /// Name of what it is about.
+    pub name: String,
+    /// Why, in a word of the platform's.
+    pub reason: String,
+    /// What happened; untrusted, one bounded line.
+    pub message: String,
+    /// How often.
+    pub count: u64,
+    /// True if the platform calls it a warning.
+    pub warning: bool,
+}
+
+/// Output read in place.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Output {
+    /// Lines, by replica in order.
+    pub lines: Vec<OutputLine>,
+    /// True if there is more than could be read.
+    pub cut: bool,
+}
+
+/// One line of output.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OutputLine {
+    /// Whose.
+    pub replica: u32,
+    /// When, if it says.
+    pub at_ms: Option<AtMs>,
+    /// The text without line end; untrusted.
+    pub text: String,
 }
 
 /// Facts of the platform itself.
@@ -103,11 +201,22 @@ pub struct Layer {
     pub detail: String,
 }
 
-/// A backend of the platform. Three methods.
+/// A backend of the platform. Three methods, and a rehearsal where the backend can do better than predict.
 #[async_trait]
 pub trait Provider: Send + Sync {
     /// Looks, never touches.
     async fn observe(&self, cx: &CallContext, query: &Query) -> Result<Observation, Fault>;
+    /// The state that `action` would lead to from `before`, and every reason of the platform itself not to do
+    /// it (rights of the caller there, an owner that would undo it), before anybody is asked. Changes nothing.
+    async fn rehearse(
+        &self,
+        _cx: &CallContext,
+        _workspace: &Workspace,
+        action: &Action,
+        before: &ResourceState,
+    ) -> Result<ResourceState, Fault> {
+        action.predict(before)
+    }
     /// Does one authorised step, once per key.
     async fn apply(&self, cx: &CallContext, step: &Authorized<Step>, key: &str) -> Result<Outcome, Fault>;
     /// The outcome of a key that took effect, or `None` if it did not and never will without a new `apply`.

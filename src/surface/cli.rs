@@ -31,6 +31,7 @@ pub fn commands() -> Vec<Command> {
         Command::new("approve").about("Say yes to a plan").arg(word("id", "the approval's id")),
         Command::new("refuse").about("Say no to a plan").arg(word("id", "the approval's id")).arg(text("note", "why")),
         Command::new("status").about("Show workloads and open incidents of a workspace").arg(workspace()),
+        look(),
         tool(),
         Command::new("action")
             .about("The actions of the platform")
@@ -78,6 +79,39 @@ pub fn commands() -> Vec<Command> {
     ];
     all.extend(ActionKind::ALL.iter().map(|kind| action(*kind)));
     all
+}
+
+/// What a cluster has beyond workloads.
+fn look() -> Command {
+    Command::new("look")
+        .about("Look at what a workspace's cluster has to show, read in place")
+        .subcommand_required(true)
+        .arg_required_else_help(true)
+        .subcommand(
+            Command::new("events")
+                .about("What the cluster noted by itself, newest last")
+                .arg(text("workload", "only this workload"))
+                .arg(workspace()),
+        )
+        .subcommand(
+            Command::new("objects")
+                .about("Its objects of a kind as JSON, such as pods; a wrong kind lists those there are")
+                .arg(word("kind", "pods, nodes, services, ingresses, ..."))
+                .arg(workspace()),
+        )
+        .subcommand(
+            Command::new("output")
+                .about("The newest output of a workload")
+                .arg(word("workload", "the workload"))
+                .arg(Arg::new("previous").long("previous").action(ArgAction::SetTrue).help("of its earlier lives"))
+                .arg(
+                    Arg::new("lines")
+                        .long("lines")
+                        .value_parser(clap::value_parser!(i64).range(1..=200))
+                        .help("most lines of each replica (50)"),
+                )
+                .arg(workspace()),
+        )
 }
 
 fn tool() -> Command {
@@ -220,6 +254,7 @@ fn flag(field: &Field) -> Arg {
     let arg = Arg::new(field.name).long(field.name.replace('_', "-")).required(field.required).help(field.about);
     match field.kind {
         FieldKind::Name => arg.value_name("NAME"),
+        FieldKind::Text => arg.value_name("TEXT"),
         FieldKind::Names | FieldKind::Words => arg.value_name("NAME").action(ArgAction::Append).value_delimiter(','),
         FieldKind::Map => arg.value_name("KEY=VALUE").action(ArgAction::Append),
         FieldKind::Integer => arg.value_name("NUMBER").value_parser(clap::value_parser!(u64)),

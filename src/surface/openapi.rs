@@ -17,6 +17,9 @@ pub const ROUTES: &[(&str, &str, &str)] = &[
     ("post", "/api/v1/workspaces/{workspace}/actions", "Ask for one action"),
     ("get", "/api/v1/workspaces/{workspace}/workloads", "Workloads"),
     ("get", "/api/v1/workspaces/{workspace}/workloads/{name}", "One workload"),
+    ("get", "/api/v1/workspaces/{workspace}/workloads/{name}/output", "Its newest output, read in place"),
+    ("get", "/api/v1/workspaces/{workspace}/platform/events", "What the platform noted by itself"),
+    ("get", "/api/v1/workspaces/{workspace}/platform/objects/{kind}", "The platform's own objects of a kind"),
     ("get", "/api/v1/workspaces/{workspace}/volumes", "Volumes"),
     ("get", "/api/v1/workspaces/{workspace}/functions", "Functions"),
     ("get", "/api/v1/workspaces/{workspace}/backups", "Backups"),
@@ -116,6 +119,7 @@ fn action_schema(kind: ActionKind) -> Value {
 fn field_schema(field: &Field) -> Value {
     let mut schema = match field.kind {
         FieldKind::Name => json!({"type": "string", "pattern": "^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$"}),
+        FieldKind::Text => json!({"type": "string"}),
         FieldKind::Names | FieldKind::Words => json!({"type": "array", "items": {"type": "string"}}),
         FieldKind::Integer => json!({"type": "integer", "minimum": 0}),
         FieldKind::Map => json!({"type": "object", "additionalProperties": {"type": "string"}}),

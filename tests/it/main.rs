@@ -5,6 +5,8 @@
 #[cfg(feature = "connect")]
 mod assistants;
 mod bad_days;
+#[cfg(feature = "scale")]
+mod cluster;
 mod crash;
 mod doors;
 mod feed;

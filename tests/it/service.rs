@@ -25,9 +25,15 @@ impl Service {
     }
 
     pub(crate) fn start_in(data: Arc<TempDir>) -> Self {
+        Self::start_with(data, &[])
+    }
+
+    /// With further arguments of `up`.
+    pub(crate) fn start_with(data: Arc<TempDir>, more: &[&str]) -> Self {
         let mut child = Command::new(binary())
             .args(["up", "--listen", "127.0.0.1:0", "--data"])
             .arg(data.path())
+            .args(more)
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
             .spawn()

@@ -196,7 +196,9 @@ fn every_action_with_an_inverse_has_a_case() {
     let cases = cases();
     let missing: Vec<&&str> = with
         .iter()
-        .filter(|name| **name != "create_workspace" && !cases.iter().any(|(value, _)| value["kind"] == **name))
+        // Images are a cluster's, and what takes them back is tested over one.
+        .filter(|name| !["create_workspace", "set_image"].contains(*name))
+        .filter(|name| !cases.iter().any(|(value, _)| value["kind"] == **name))
         .collect();
     assert!(missing.is_empty(), "{missing:?}");
 }

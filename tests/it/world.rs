@@ -273,7 +273,8 @@ pub(crate) fn action(value: Value) -> Action {
 }
 
 pub(crate) fn spec(version: &str, replicas: u32) -> Value {
-    json!({"version": version, "command": ["/bin/true"], "replicas": replicas, "limits": {"memory_bytes": 16_777_216}})
+    json!({"version": version, "command": ["/bin/true"], "replicas": replicas, "image": "registry.local/web:1",
+        "limits": {"memory_bytes": 16_777_216}})
 }
 
 /// Does one action for the owner and another owner's yes where one is needed; panics unless it succeeds.
@@ -320,6 +321,7 @@ pub(crate) fn every_action() -> Vec<Value> {
         json!({"kind": "restart_workload", "workload": "web"}),
         json!({"kind": "rollback_workload", "workload": "web", "revision": 1}),
         json!({"kind": "set_limits", "workload": "web", "limits": {"memory_bytes": 33_554_432}}),
+        json!({"kind": "set_image", "workload": "web", "image": "registry.local/web:2"}),
         json!({"kind": "delete_workload", "workload": "web"}),
         json!({"kind": "deploy_function", "function": "hello", "source": {"runtime": "javascript", "text": "export default () => 2"}, "timeout_ms": 1000, "memory_bytes_max": 16_777_216}),
         json!({"kind": "activate_function", "function": "hello", "version": 1}),

@@ -7,7 +7,7 @@ use opsward_domain::action::{Action, RestoreBackup};
 use opsward_domain::fault::{Code, Fault};
 use opsward_domain::name::{Function, Volume, Workload};
 use opsward_domain::resource::{ResourceState, WorkloadStatus};
-use opsward_domain::spec::WorkloadSpec;
+use opsward_domain::spec::{MACHINE_REPLICAS_MAX, WorkloadSpec};
 use opsward_domain::time::AtMs;
 
 use crate::expand::{Scope, expand};
@@ -140,6 +140,10 @@ fn workload(change: &mut Change, action: &Action, status: &WorkloadStatus, machi
         let excess = wanted.revisions.len().saturating_sub(KEPT_MAX);
         wanted.revisions.drain(..excess);
     }
+    if wanted.replicas > MACHINE_REPLICAS_MAX {
+        return Err(Fault::invalid(format!("more than {MACHINE_REPLICAS_MAX} replicas"))
+            .hint(format!("the largest number on one machine is {MACHINE_REPLICAS_MAX}")));
+    }
     let incarnation = wanted.incarnation;
     state.workloads.insert(status.name.clone(), wanted);
     check_memory(state, status, machine)?;
@@ -172,6 +176,11 @@ fn check_memory(state: &State, status: &WorkloadStatus, machine: &Machine<'_>) -
 /// What can be said of a spec on this machine before anything starts.
 fn check_spec(state: &State, status: &WorkloadStatus) -> Result<(), Fault> {
     let spec = &status.spec;
+    if let Some(image) = &spec.image {
+        return Err(Fault::invalid("a workload of this machine is a program, not a container image")
+            .detail(image.clone())
+            .hint("give a command and no image, or use a workspace in a Kubernetes cluster"));
+    }
     if let Some(missing) = spec.volumes.iter().find(|volume| !state.volumes.contains_key(volume)) {
         return Err(Fault::not_found(format!("there is no volume {missing}")).hint("create the volume first"));
     }

@@ -64,6 +64,7 @@ impl Inner {
             Action::RestartWorkload(it) => self.roll(place, &it.workload, intent).await,
             Action::RollbackWorkload(it) => self.roll(place, &it.workload, intent).await,
             Action::SetLimits(it) => self.roll(place, &it.workload, intent).await,
+            Action::SetImage(it) => self.roll(place, &it.workload, intent).await,
             Action::DeployFunction(it) => answering(place, &it.function, intent),
             Action::ActivateFunction(it) => answering(place, &it.function, intent),
             Action::InvokeFunction(call) => functions::invoke(place, &self.options, call, self.clock.now_ms()).await,

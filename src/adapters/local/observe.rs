@@ -51,6 +51,10 @@ impl Inner {
                 let all = state.backups.iter().map(|(name, it)| vaults::status(&state, name, it));
                 Observation::Backups(all.collect())
             }
+            Query::Objects { .. } | Query::Events { .. } | Query::Output { .. } => {
+                return Err(Fault::invalid("one machine has no objects, events or output of its own to read in place")
+                    .hint("what replicas say and what happens to them is in the logs"));
+            }
             Query::Platform => {
                 let root = self.options.root.clone();
                 let facts = tokio::task::spawn_blocking(move || platform::facts(&root)).await;

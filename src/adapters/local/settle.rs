@@ -159,6 +159,7 @@ mod tests {
                 started_at_ms: 0,
                 memory_bytes: 0,
                 last_exit: None,
+                instance: None,
             },
             incarnation: 1,
             epoch: 0,

@@ -9,7 +9,7 @@ use crate::effect::{Check, Effect, Undo};
 use crate::fault::Fault;
 use crate::name::Workload;
 use crate::resource::{Resource, ResourceState, ResourceVersion, WorkloadStatus};
-use crate::spec::{Limits, REPLICAS_MAX, WorkloadSpec, environment_key};
+use crate::spec::{ENVIRONMENT_MAX, Limits, REPLICAS_MAX, VALUE_BYTES_MAX, WorkloadSpec, environment_key, image_name};
 
 const WORKLOAD: Field = Field::must("workload", FieldKind::Name, "the workload");
 
@@ -29,7 +29,7 @@ pub(super) const SET_ENVIRONMENT: ActionFacts =
         Field::may("unset", FieldKind::Words, "variables to remove"),
     ]);
 pub(super) const SCALE: ActionFacts = change("scale_workload", 1, "Set the number of replicas of a workload.")
-    .takes(&[WORKLOAD, Field::must("replicas", FieldKind::Integer, "wanted replicas, 0 to 32")]);
+    .takes(&[WORKLOAD, Field::must("replicas", FieldKind::Integer, "wanted replicas, 0 to 1000; 32 on one machine")]);
 pub(super) const RESTART: ActionFacts = ActionFacts {
     undo: Undo::Unneeded,
     fields: &[WORKLOAD],
@@ -41,6 +41,12 @@ pub(super) const ROLLBACK: ActionFacts =
 pub(super) const SET_LIMITS: ActionFacts =
     change("set_limits", 2, "Set memory and file limits of a workload's replicas; rolls a new revision.")
         .takes(&[WORKLOAD, Field::must("limits", FieldKind::Json, "memory_bytes and open_files, as JSON")]);
+pub(super) const SET_IMAGE: ActionFacts = change(
+    "set_image",
+    2,
+    "Set the container image of a workload; rolls a new revision. Only where workloads are containers.",
+)
+.takes(&[WORKLOAD, Field::must("image", FieldKind::Text, "the image, such as registry.example/shop/web:1.4.2")]);
 pub(super) const DELETE: ActionFacts = FAMILY
     .kind(
         "delete_workload",
@@ -82,7 +88,7 @@ pub struct SetEnvironment {
 pub struct ScaleWorkload {
     /// Which.
     pub workload: Workload,
-    /// Wanted replicas, 0 to 32.
+    /// Wanted replicas, 0 to 1000; 32 on one machine.
     pub replicas: u32,
 }
 
@@ -112,6 +118,16 @@ pub struct SetLimits {
     pub workload: Workload,
     /// New limits.
     pub limits: Limits,
+}
+
+/// Sets the container image.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SetImage {
+    /// Which.
+    pub workload: Workload,
+    /// New image.
+    pub image: String,
 }
 
 /// Removes a workload.
@@ -157,6 +173,7 @@ on_workload!(
     RestartWorkload,
     RollbackWorkload,
     SetLimits,
+    SetImage,
     DeleteWorkload
 );
 
@@ -194,6 +211,11 @@ impl SetEnvironment {
         if let Some(both) = self.set.keys().find(|key| self.unset.contains(*key)) {
             return Err(Fault::invalid(format!("{both} is both set and unset")));
         }
+        if self.set.values().any(|value| value.len() > VALUE_BYTES_MAX || value.contains('\0')) {
+            return Err(
+                Fault::invalid("a value is longer than 8 KiB or holds a NUL").hint("put large content in files")
+            );
+        }
         self.set.keys().chain(&self.unset).try_for_each(|key| environment_key(key))
     }
     pub(super) fn inverse(&self, before: &ResourceState) -> Option<Action> {
@@ -204,17 +226,21 @@ impl SetEnvironment {
             spec.env.retain(|key, _| !self.unset.contains(key));
             spec.env.extend(self.set.clone());
         });
-        if let ResourceState::Workload(status) = &after {
-            status.spec.validate()?;
+        // What was there before is not this action's to judge: other platforms allow other names.
+        match &after {
+            ResourceState::Workload(status) if status.spec.env.len() > ENVIRONMENT_MAX => {
+                Err(Fault::invalid(format!("more than {ENVIRONMENT_MAX} environment variables"))
+                    .hint("put large configuration in files"))
+            }
+            _ => Ok(after),
         }
-        Ok(after)
     }
 }
 
 impl ScaleWorkload {
     pub(super) fn validate(&self) -> Result<(), Fault> {
         if self.replicas > REPLICAS_MAX {
-            return Err(Fault::invalid("more than 32 replicas").hint("the largest number on one machine is 32"));
+            return Err(Fault::invalid("more than 1000 replicas").hint("share the work among several workloads"));
         }
         Ok(())
     }
@@ -278,6 +304,23 @@ impl SetLimits {
     }
     pub(super) fn predict(&self, before: &ResourceState) -> Result<ResourceState, Fault> {
         Ok(rolled(status(before)?, |spec| spec.limits = self.limits.clone()))
+    }
+}
+
+impl SetImage {
+    pub(super) fn validate(&self) -> Result<(), Fault> {
+        image_name(&self.image)
+    }
+    pub(super) fn inverse(&self, before: &ResourceState) -> Option<Action> {
+        back_to(&self.workload, before)
+    }
+    pub(super) fn predict(&self, before: &ResourceState) -> Result<ResourceState, Fault> {
+        let now = status(before)?;
+        if now.spec.image.is_none() {
+            return Err(Fault::invalid(format!("{} is a program, not a container image", self.workload))
+                .hint("deploy another version of it"));
+        }
+        Ok(rolled(now, |spec| spec.image = Some(self.image.clone())))
     }
 }
 

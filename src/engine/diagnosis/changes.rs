@@ -84,7 +84,7 @@ fn sides<'a>(change: &Change, status: &'a WorkloadStatus) -> (Option<&'a Revisio
 fn sort(change: &Change, before: Option<&Revision>, after: Option<&Revision>, env: &EnvironmentDiff) -> Sort {
     let Ok(kind) = ActionKind::parse(&change.action) else { return Sort::Harmless };
     match kind {
-        ActionKind::DeployWorkload | ActionKind::RollbackWorkload => match (before, after) {
+        ActionKind::DeployWorkload | ActionKind::RollbackWorkload | ActionKind::SetImage => match (before, after) {
             (Some(old), Some(new)) => compare(&old.spec, &new.spec, env),
             _ => Sort::Release,
         },
@@ -100,7 +100,7 @@ fn sort(change: &Change, before: Option<&Revision>, after: Option<&Revision>, en
 }
 
 fn compare(old: &WorkloadSpec, new: &WorkloadSpec, env: &EnvironmentDiff) -> Sort {
-    if old.command != new.command || old.files != new.files {
+    if old.command != new.command || old.files != new.files || old.image != new.image {
         Sort::Release
     } else if !env.is_empty() {
         Sort::Configuration

@@ -2,7 +2,7 @@
 
 use opsward_domain::action::{Action, ResizeVolume, RestartWorkload, ScaleWorkload, SetLimits};
 use opsward_domain::resource::{VolumeStatus, WorkloadStatus};
-use opsward_domain::spec::REPLICAS_MAX;
+use opsward_domain::spec::MACHINE_REPLICAS_MAX;
 use opsward_domain::time::AtMs;
 
 /// Utilisation that a scaled workload should have.
@@ -20,17 +20,17 @@ pub(super) fn restart(status: &WorkloadStatus) -> Action {
 }
 
 pub(super) fn scale(status: &WorkloadStatus, replicas: u32) -> Action {
-    Action::ScaleWorkload(ScaleWorkload { workload: status.name.clone(), replicas: replicas.min(REPLICAS_MAX) })
+    Action::ScaleWorkload(ScaleWorkload { workload: status.name.clone(), replicas: replicas.min(MACHINE_REPLICAS_MAX) })
 }
 
 /// Replicas for `demand` requests a second when all present ones together do `served`; at least one more.
 pub(super) fn replicas_for(present: u32, demand: f64, served: f64) -> u32 {
     let present = present.max(1);
     let each = (served / f64::from(present)).max(1e-6);
-    let needed = (demand / (each * UTILISATION)).ceil().clamp(1.0, f64::from(REPLICAS_MAX));
-    let most = present.saturating_mul(SCALE_TIMES_MAX).min(REPLICAS_MAX);
+    let needed = (demand / (each * UTILISATION)).ceil().clamp(1.0, f64::from(MACHINE_REPLICAS_MAX));
+    let most = present.saturating_mul(SCALE_TIMES_MAX).min(MACHINE_REPLICAS_MAX);
     // The clamp above keeps the conversion exact.
-    (needed as u32).clamp(present.saturating_add(1).min(REPLICAS_MAX), most.max(1))
+    (needed as u32).clamp(present.saturating_add(1).min(MACHINE_REPLICAS_MAX), most.max(1))
 }
 
 /// A size with room for what is there and for an hour of growth.

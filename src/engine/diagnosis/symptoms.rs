@@ -160,7 +160,7 @@ fn states(picture: &Picture, status: &WorkloadStatus, exits: &[ReplicaExit]) -> 
 fn silent(picture: &Picture, signals: &Signals<'_>, status: &WorkloadStatus) -> Option<AtMs> {
     let heard = signals.of.get(&status.name)?.heard_ms?;
     let others = signals.heard_ms()?;
-    let alive = status.replicas.iter().any(|r| r.pid.is_some() && old_enough(picture, r));
+    let alive = status.replicas.iter().any(|r| r.is_alive() && old_enough(picture, r));
     (alive && others.saturating_sub(heard) >= SILENT_MS).then_some(heard)
 }
 

@@ -229,6 +229,7 @@ fn settled(state: ResourceState) -> ResourceState {
         started_at_ms: 0,
         memory_bytes: 0,
         last_exit: None,
+        instance: None,
     };
     status.replicas = (0..status.spec.replicas).map(replica).collect();
     ResourceState::Workload(status)

@@ -80,7 +80,7 @@ fn permits(q: &Question) -> Vec<&'static str> {
         || is(&["activate_function", "resize_volume", "create_backup"]);
     let leaves_nothing = is(&["restart_workload", "verify_backup"]);
     let repairs_workload = is(&["scale_workload", "restart_workload", "rollback_workload", "set_limits"]);
-    let deploys_workload = is(&["deploy_workload", "set_environment"]);
+    let deploys_workload = is(&["deploy_workload", "set_environment", "set_image"]);
     let deploys_function = is(&["deploy_function", "activate_function"]);
     [
         ("observe.viewer", reading && person(Role::Viewer)),

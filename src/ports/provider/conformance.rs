@@ -25,6 +25,12 @@ pub struct Kit {
     pub functions: bool,
     /// True if backups are to be tested.
     pub backups: bool,
+    /// The image to run it in, where workloads are containers.
+    pub image: Option<String>,
+    /// True where a restart is a revision of its own.
+    pub restart_rolls: bool,
+    /// True where a rollback gives the old revision the newest number, so that the old number is gone.
+    pub rollback_renumbers: bool,
 }
 
 /// An owner of `tenant`.
@@ -112,8 +118,12 @@ impl<'a> Bench<'a> {
         }
     }
     fn spec(&self, version: &str, replicas: u32) -> Value {
-        json!({"version": version, "command": self.kit.command, "replicas": replicas,
-            "limits": {"memory_bytes": 64 << 20}})
+        let mut spec = json!({"version": version, "command": self.kit.command, "replicas": replicas,
+            "limits": {"memory_bytes": 64 << 20}});
+        if let Some(image) = &self.kit.image {
+            spec["image"] = json!(image);
+        }
+        spec
     }
 }
 
@@ -252,9 +262,14 @@ pub async fn workloads(provider: &dyn Provider, kit: &Kit) {
     assert!(third.settled() && third.replicas.len() == 2, "{third:?}");
     assert_eq!(third.revision, 2, "scaling makes no revision");
     let pids: Vec<_> = third.replicas.iter().map(|replica| replica.pid).collect();
+    let names: Vec<_> = third.replicas.iter().filter_map(|replica| replica.instance.clone()).collect();
     bench.done("restart_workload", json!({"workload": "web"})).await;
     let again = bench.workload("web").await;
     assert!(again.settled());
+    let kept = |replica: &&opsward_domain::resource::Replica| {
+        replica.instance.as_ref().is_some_and(|name| names.contains(name))
+    };
+    assert_eq!(again.replicas.iter().find(kept), None, "named replicas are new");
     if again.replicas.iter().all(|replica| replica.pid > Some(100)) {
         assert!(again.replicas.iter().all(|replica| !pids.contains(&replica.pid)), "real processes are new");
     }
@@ -262,11 +277,13 @@ pub async fn workloads(provider: &dyn Provider, kit: &Kit) {
     bench.done("rollback_workload", json!({"workload": "web", "revision": 1})).await;
     let back = bench.workload("web").await;
     assert!(back.settled(), "{back:?}");
-    assert_eq!((back.revision, back.spec.replicas), (4, 2), "a rollback is a new revision and keeps the count");
+    let last = 4 + u64::from(kit.restart_rolls);
+    assert_eq!((back.revision, back.spec.replicas), (last, 2), "a rollback is a new revision and keeps the count");
     assert_eq!(back.spec.env.get("LEVEL"), None);
     assert_eq!(back.spec.limits.memory_bytes, 64 << 20);
     let kept: Vec<u64> = back.revisions.iter().map(|kept| kept.revision).collect();
-    assert_eq!(kept, [1, 2, 3, 4]);
+    let first = if kit.rollback_renumbers { 2 } else { 1 };
+    assert_eq!(kept, (first..=last).collect::<Vec<_>>());
     bench.refused("rollback_workload", json!({"workload": "web", "revision": 99}), Code::NotFound).await;
     let all = observe_workloads(provider, &bench.cx, &bench.workspace).await.unwrap();
     assert_eq!(all.len(), 1);
@@ -348,7 +365,14 @@ mod tests {
     use crate::provider::memory::{MemoryProvider, Trouble, step_digest};
 
     fn kit() -> Kit {
-        Kit { command: vec!["sleep".into(), "60".into()], functions: true, backups: true }
+        Kit {
+            command: vec!["sleep".into(), "60".into()],
+            functions: true,
+            backups: true,
+            image: None,
+            restart_rolls: false,
+            rollback_renumbers: false,
+        }
     }
 
     #[tokio::test]

@@ -204,6 +204,12 @@ impl State {
                 ResourceState::Backup(status) => Some(status),
                 _ => None,
             }),
+            Query::Objects { .. } | Query::Events { .. } | Query::Output { .. } => {
+                return Err(Fault::invalid(
+                    "this platform has no objects, events or output of its own to read in place",
+                )
+                .hint("what replicas say and what happens to them is in the logs"));
+            }
             Query::Platform => Observation::Platform(PlatformFacts {
                 backend: "memory".into(),
                 disk_free_bytes: 1 << 40,
@@ -380,6 +386,7 @@ fn run(status: &mut WorkloadStatus, keep: bool, now_ms: AtMs) {
                 started_at_ms: now_ms,
                 memory_bytes: 0,
                 last_exit: None,
+                instance: None,
             },
         })
         .collect();

@@ -2,6 +2,7 @@
 
 mod act;
 mod ingest;
+mod look;
 mod schedule;
 mod score;
 mod talk;
@@ -27,7 +28,7 @@ pub(super) async fn run(client: &Client, name: &str, matches: &ArgMatches) -> Re
         "status" => status(client, matches).await,
         "switch" => switch(client, matches).await,
         "recovery-kit" => recovery_kit(client, matches).await,
-        "tool" | "action" | "log" | "incident" | "workspace" | "person" | "schedule" => {
+        "tool" | "action" | "log" | "look" | "incident" | "workspace" | "person" | "schedule" => {
             let Some((verb, matches)) = matches.subcommand() else { return Ok(2) };
             nested(client, name, verb, matches).await
         }
@@ -45,6 +46,7 @@ async fn nested(client: &Client, group: &str, verb: &str, matches: &ArgMatches) 
         ("tool", "run") => tool_run(client, matches).await,
         ("action", "list") => actions(client).await,
         ("action", "run") => act::literal(client, matches).await,
+        ("look", verb) => look::look(client, verb, matches).await,
         ("log", "ingest") => ingest::run(client, matches).await,
         ("log", verb) => logs(client, verb, matches).await,
         ("incident", "list") => incidents(client).await,

@@ -22,6 +22,7 @@ type Arguments = Query<BTreeMap<String, String>>;
 fn arguments(Query(given): Arguments) -> Value {
     let value = |key: &str, text: String| match text.parse::<i64>() {
         Ok(number) if matches!(key, "minutes" | "limit") => json!(number),
+        Err(_) if key == "previous" => json!(text == "true"),
         _ => json!(text),
     };
     Value::Object(given.into_iter().map(|(key, text)| (key.clone(), value(&key, text))).collect::<Map<_, _>>())
@@ -41,6 +42,34 @@ pub(super) async fn changes(
     raw: Arguments,
 ) -> Answer {
     looked(&s, &cx, &ws, "changes", arguments(raw)).await
+}
+
+pub(super) async fn platform_events(
+    State(s): State<Shared>,
+    Caller(cx): Caller,
+    Path(ws): Path<String>,
+    raw: Arguments,
+) -> Answer {
+    looked(&s, &cx, &ws, "platform_events", arguments(raw)).await
+}
+
+pub(super) async fn platform_objects(
+    State(s): State<Shared>,
+    Caller(cx): Caller,
+    Path((ws, kind)): Path<(String, String)>,
+) -> Answer {
+    looked(&s, &cx, &ws, "platform_objects", json!({ "kind": kind })).await
+}
+
+pub(super) async fn live_output(
+    State(s): State<Shared>,
+    Caller(cx): Caller,
+    Path((ws, name)): Path<(String, String)>,
+    raw: Arguments,
+) -> Answer {
+    let mut args = arguments(raw);
+    args["workload"] = json!(name);
+    looked(&s, &cx, &ws, "live_output", args).await
 }
 
 pub(super) async fn logs(

@@ -219,6 +219,7 @@ impl Replica {
                 started_at_ms: self.started_at_ms,
                 memory_bytes: self.memory_bytes,
                 last_exit: self.last_exit.clone(),
+                instance: None,
             },
             incarnation: self.target.incarnation,
             epoch: self.target.epoch,

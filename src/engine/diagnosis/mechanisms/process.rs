@@ -1,7 +1,7 @@
 //! Replicas that crash, hang or are not there.
 
 use opsward_domain::cause::CauseKind;
-use opsward_domain::resource::{ReplicaExit, ReplicaState, WorkloadStatus};
+use opsward_domain::resource::{Replica, ReplicaExit, ReplicaState, WorkloadStatus};
 
 use super::Trace;
 use crate::diagnosis::case::Case;
@@ -66,7 +66,7 @@ fn throughput(case: &Case<'_>, status: &WorkloadStatus, since_bin: usize) -> f64
 pub(super) fn hung(case: &Case<'_>, status: &WorkloadStatus) -> Option<Trace> {
     let name = &status.name;
     let found = case.symptoms.get(name)?;
-    if found.states.contains_key(&State::Crashing) || !status.replicas.iter().any(|r| r.pid.is_some()) {
+    if found.states.contains_key(&State::Crashing) || !status.replicas.iter().any(Replica::is_alive) {
         return None;
     }
     let place = Place::Ours(name.clone());

@@ -184,6 +184,7 @@ fn spec(name: usize, names: &[&str; 7], replicas: u32) -> WorkloadSpec {
         restart: Restart::Always,
         objective: (name == GATEWAY)
             .then_some(Objective { error_ratio_max: Some(0.05), latency_p95_ms_max: Some(400.0) }),
+        image: None,
     }
 }
 
@@ -210,6 +211,7 @@ impl World {
                 started_at_ms: base_ms - 600_000,
                 memory_bytes: 40 * MIB,
                 last_exit: None,
+                instance: None,
             };
             let revision = |revision: u64| Revision { revision, at_ms: base_ms - 700_000, spec: spec.clone() };
             WorkloadStatus {

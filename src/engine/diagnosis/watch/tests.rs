@@ -25,6 +25,7 @@ fn status(states: &[ReplicaState]) -> WorkloadStatus {
         depends_on: vec![],
         restart: Restart::Always,
         objective: Some(Objective { error_ratio_max: Some(0.05), latency_p95_ms_max: Some(200.0) }),
+        image: None,
     };
     let replica = |(index, state): (usize, &ReplicaState)| Replica {
         index: index as u32,
@@ -36,6 +37,7 @@ fn status(states: &[ReplicaState]) -> WorkloadStatus {
         started_at_ms: -600_000,
         memory_bytes: 0,
         last_exit: None,
+        instance: None,
     };
     WorkloadStatus {
         name: web(),

@@ -4,13 +4,14 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use opsward_domain::action::Action;
 use opsward_domain::cause::{Diagnosis, Verdict};
 use opsward_domain::context::CallContext;
 use opsward_domain::event::{Body, Outcome};
 use opsward_domain::fault::{Code, Fault};
 use opsward_domain::name::{Id, Workspace};
 use opsward_domain::plan::{Goal, Step};
-use opsward_domain::resource::{ResourceVersion, WorkspaceStatus};
+use opsward_domain::resource::{ResourceState, ResourceVersion, WorkspaceStatus};
 use opsward_domain::seal::Authorized;
 use opsward_domain::time::Window;
 use opsward_ports::clock::Entropy;
@@ -22,7 +23,7 @@ use serde_json::{Value, json};
 
 use super::{MOVED, Recorded, unheard, unknown_outcome};
 use crate::investigate::{Investigation, Measured, Senses};
-use crate::looks::PLATFORM;
+use crate::looks::{PLATFORM, rehearsal};
 use crate::observe::Looked;
 use crate::state::RunState;
 
@@ -47,6 +48,19 @@ impl Provider for Recorded {
             Query::Resource { workspace, resource } => self.resource(workspace, resource).map(Observation::Resource),
             // A plan that could not be made failed with what was recorded.
             other => Err(self.fault().unwrap_or_else(|| unheard(&format!("an answer to {other:?}")))),
+        }
+    }
+
+    async fn rehearse(
+        &self,
+        _cx: &CallContext,
+        workspace: &Workspace,
+        action: &Action,
+        before: &ResourceState,
+    ) -> Result<ResourceState, Fault> {
+        match self.looked(PLATFORM, &rehearsal(workspace, action)) {
+            Some(found) => serde_json::from_value(found?.value).map_err(|error| Fault::internal(error.to_string())),
+            None => action.predict(before),
         }
     }
 

@@ -17,7 +17,7 @@ pub(super) async fn typed(client: &Client, kind: ActionKind, matches: &ArgMatche
     let mut action = Map::from_iter([("kind".to_owned(), json!(facts.name))]);
     for field in facts.fields {
         let value = match field.kind {
-            FieldKind::Name => matches.get_one::<String>(field.name).map(|name| json!(name)),
+            FieldKind::Name | FieldKind::Text => matches.get_one::<String>(field.name).map(|name| json!(name)),
             FieldKind::Integer => matches.get_one::<u64>(field.name).map(|number| json!(number)),
             FieldKind::Names | FieldKind::Words => {
                 matches.get_many::<String>(field.name).map(|all| json!(all.collect::<Vec<_>>()))

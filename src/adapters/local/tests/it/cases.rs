@@ -35,7 +35,14 @@ pub(crate) const ALL: &[(&str, fn())] = &[
 
 fn conforms() {
     with(async |bench| {
-        let kit = Kit { command: vec!["sleep".into(), "3600".into()], functions: true, backups: true };
+        let kit = Kit {
+            command: vec!["sleep".into(), "3600".into()],
+            functions: true,
+            backups: true,
+            image: None,
+            restart_rolls: false,
+            rollback_renumbers: false,
+        };
         suite(&bench.provider, &kit).await;
     });
 }
