@@ -1,6 +1,8 @@
 //! Explanations that the signs allow: traces, changes and things outside, each with its features.
 //! Never picks a winner.
 
+use std::collections::BTreeSet;
+
 use opsward_domain::action::Action;
 use opsward_domain::cause::{CauseKind, Change, Claim};
 use opsward_domain::event::CheckVerdict;
@@ -107,6 +109,32 @@ fn log_names_change(case: &Case<'_>, name: &Workload, changed: &Changed<'_>) -> 
     case.fresh_of(name).iter().any(|one| words.iter().any(|word| one.names(word)))
 }
 
+/// True if a change made a time limit shorter, or set one where none was.
+fn shortens_a_limit(changed: &Changed<'_>) -> bool {
+    changed.env.iter().any(|(key, (old, new))| {
+        let key = key.to_ascii_lowercase();
+        let number = |value: &Option<String>| value.as_deref().and_then(|text| text.parse::<f64>().ok());
+        (key.contains("timeout") || key.contains("deadline"))
+            && number(new).is_some_and(|new| number(old).is_none_or(|old| new < old))
+    })
+}
+
+/// Blame of a place and of all that it calls, directly or not: a deadline is handed on to them.
+fn blame_behind(case: &Case<'_>, place: &Place) -> f64 {
+    let mut behind = BTreeSet::from([place.clone()]);
+    loop {
+        let next = case.blame.callers.iter().filter(|(callee, callers)| {
+            let called = callers.iter().any(|(caller, _)| behind.contains(&Place::Ours(caller.clone())));
+            called && !behind.contains(*callee)
+        });
+        let next: Vec<Place> = next.map(|(callee, _)| callee.clone()).collect();
+        if next.is_empty() {
+            return behind.iter().map(|place| case.blame.of(place)).sum();
+        }
+        behind.extend(next);
+    }
+}
+
 /// Blame that a change of a workload may carry for the way it calls something: its address, its limits.
 fn edge_blame(case: &Case<'_>, status: &WorkloadStatus, changed: &Changed<'_>) -> f64 {
     let of = |(place, callers): (&Place, &Vec<(Workload, String)>)| {
@@ -119,7 +147,8 @@ fn edge_blame(case: &Case<'_>, status: &WorkloadStatus, changed: &Changed<'_>) -
             let about_peer = plain(key).contains(&plain(peer)) || values.into_iter().any(|value| holds(value, peer));
             about_peer || (late && plain(key).contains("timeout"))
         });
-        touches.then(|| case.blame.of(place) * EDGE_SHARE)
+        let handed_on = late && shortens_a_limit(changed);
+        touches.then(|| if handed_on { blame_behind(case, place) } else { case.blame.of(place) } * EDGE_SHARE)
     };
     case.blame.callers.iter().filter_map(of).fold(0.0, f64::max)
 }

@@ -15,9 +15,14 @@ fn tight_timeout(world: &mut World) -> Truth {
     let key = format!("{}_TIMEOUT_MS", world.names[callee].to_uppercase().replace(['-', '.'], "_"));
     let lag = world.rng.int(1, 6);
     change(world, caller, onset - lag, Some((&key, "12")));
+    // A deadline may be handed on: then what the callee calls gives up as well.
+    let hands_on = callee == CHECKOUT && world.rng.chance(0.5);
     world.weather(move |role, t, w| {
         if role == caller && t >= onset {
             w.edge = Some((callee, share, "timeout"));
+        }
+        if hands_on && role == PAYMENTS && t >= onset {
+            w.errors = share;
         }
     });
     let peer = world.names[callee];
