@@ -116,12 +116,17 @@ fn bad_share(seconds: &[Second], from_ms: u64, to_ms: u64) -> Option<f64> {
     (all >= COMPARE_LEAST).then(|| bad / all as f64)
 }
 
-/// Whether the client's view in the ten seconds after an action was worse than in the ten before;
-/// `None` when there is too little traffic to say.
+/// Whether the client's view in the ten seconds after an action was worse than in the ten before; `None` when
+/// there is too little traffic to say. Of the ten seconds before, those from `onset_ms` on count when they hold
+/// enough requests: an action that comes soon is compared with the trouble, not with the good time before it.
 #[must_use]
-pub fn worse(seconds: &[Second], done: &Executed) -> Option<bool> {
+pub fn worse(seconds: &[Second], done: &Executed, onset_ms: Option<u64>) -> Option<bool> {
     const SPAN_MS: u64 = 10_000;
-    let before = bad_share(seconds, done.began_ms.saturating_sub(SPAN_MS), done.began_ms)?;
+    let from_ms = done.began_ms.saturating_sub(SPAN_MS);
+    let troubled = onset_ms.filter(|onset| (from_ms..done.began_ms).contains(onset));
+    let before = troubled
+        .and_then(|onset| bad_share(seconds, onset, done.began_ms))
+        .or_else(|| bad_share(seconds, from_ms, done.began_ms))?;
     let after = bad_share(seconds, done.ended_ms, done.ended_ms + SPAN_MS)?;
     Some(after > before + WORSE_BY)
 }
@@ -143,7 +148,8 @@ pub fn score(truth: &Truth, run: &Run) -> Score {
         verdict.healthy && verdict.quality.requests >= JUDGED_LEAST && verdict.at_ms > last_change
     });
     let kept = |done: &&Executed| !done.undone;
-    let worse_count = run.executed.iter().filter(|done| worse(&run.seconds, done) == Some(true)).count() as u64;
+    let onset = onset_ms(truth, &run.seconds);
+    let worse_count = run.executed.iter().filter(|done| worse(&run.seconds, done, onset) == Some(true)).count() as u64;
     let wrong = wrong_target(truth, run);
     let (right_cause, right_action) = match truth.expect {
         Expect::Repair => (
@@ -160,7 +166,6 @@ pub fn score(truth: &Truth, run: &Run) -> Score {
         Expect::Escalate => right_action && run.incidents > 0 && healthy && worse_count == 0,
         Expect::Quiet => right_cause && right_action,
     };
-    let onset = onset_ms(truth, &run.seconds);
     let onset_to_verified_ms = match (onset, run.verified_ms) {
         (Some(onset), Some(verified)) if healthy => verified.checked_sub(onset),
         _ => None,

@@ -115,9 +115,37 @@ fn restraint_is_scored_too() {
 
 #[test]
 fn too_little_traffic_is_no_comparison() {
-    assert_eq!(worse(&seconds(|_| 0.0)[..3], &done("a", false)), None);
-    assert_eq!(worse(&seconds(|s| if s > 30 { 0.2 } else { 0.1 }), &done("a", false)), Some(true));
-    assert_eq!(worse(&seconds(|_| 0.5), &done("a", false)), Some(false));
+    assert_eq!(worse(&seconds(|_| 0.0)[..3], &done("a", false), None), None);
+    assert_eq!(worse(&seconds(|s| if s > 30 { 0.2 } else { 0.1 }), &done("a", false), None), Some(true));
+    assert_eq!(worse(&seconds(|_| 0.5), &done("a", false), None), Some(false));
+}
+
+#[test]
+fn an_action_is_compared_with_the_trouble_it_met() {
+    // Trouble since three seconds, which the action halves: worse than the good time before, better than the trouble.
+    let began_s = done("a", false).began_ms / 1_000;
+    let rising = seconds(|s| {
+        if s > 30 {
+            0.3
+        } else if s > began_s - 3 {
+            0.6
+        } else {
+            0.0
+        }
+    });
+    let onset = Some((began_s - 3) * 1_000);
+    assert_eq!(worse(&rising, &done("a", false), None), Some(true));
+    assert_eq!(worse(&rising, &done("a", false), onset), Some(false));
+    let sinking = seconds(|s| {
+        if s > 30 {
+            0.9
+        } else if s > began_s - 3 {
+            0.6
+        } else {
+            0.0
+        }
+    });
+    assert_eq!(worse(&sinking, &done("a", false), onset), Some(true));
 }
 
 #[test]
