@@ -157,13 +157,17 @@ mod tests {
     }
 
     async fn make(provider: &dyn Provider, name: &str) -> Result<Outcome, Fault> {
+        make_as(provider, name, name).await
+    }
+
+    async fn make_as(provider: &dyn Provider, name: &str, key: &str) -> Result<Outcome, Fault> {
         let action =
             serde_json::from_value(serde_json::json!({"kind": "create_workspace", "memory_bytes_max": 1 << 30}))
                 .unwrap();
         let blast = Blast { objects: 1, replicas_percent: 0 };
         let step =
             Step { index: 0, workspace: workspace(name), action, expects: None, diff: vec![], undo: None, blast };
-        provider.apply(&cx(), &Authorized::new(&GateSeal::forge(), step), name).await
+        provider.apply(&cx(), &Authorized::new(&GateSeal::forge(), step), key).await
     }
 
     async fn has(provider: &dyn Provider, name: &str) -> bool {
@@ -192,7 +196,11 @@ mod tests {
         make(routed.as_ref(), "lab").await.unwrap();
         assert!(has(prod.as_ref(), "shop").await && has(fresh.as_ref(), "lab").await);
         assert!(!has(local.as_ref(), "lab").await && has(routed.as_ref(), "old").await);
-        assert_eq!(make(routed.as_ref(), "old").await.unwrap_err().code, Code::Conflict, "this machine has it");
+        assert_eq!(
+            make_as(routed.as_ref(), "old", "again").await.unwrap_err().code,
+            Code::Conflict,
+            "this machine has it"
+        );
         for key in ["shop", "lab", "old"] {
             assert!(routed.lookup(&cx(), key).await.unwrap().is_some(), "{key}");
         }

@@ -19,7 +19,7 @@ use crate::change::{self, How, Live, Write, applied_digest, mark};
 use crate::cluster::{Ask, Cluster, FIELD_MANAGER, Verb};
 use crate::json::uid;
 use crate::kinds::{AUTOSCALER, QUOTA, SERVICE};
-use crate::ledger::{Entry, Stage};
+use crate::ledger::{Entry, Left, Stage};
 use crate::look::{Look, claim_version};
 use crate::owner;
 use crate::place::{self, Place};
@@ -47,23 +47,24 @@ impl Inner {
         if known.as_ref().is_some_and(|entry| entry.digest != digest && entry.stage != Stage::Refused) {
             return Err(Fault::conflict("this key was used for another step"));
         }
-        let version = match known.map(|entry| entry.stage) {
+        let left = match known.map(|entry| entry.stage) {
             Some(Stage::Done(outcome)) => return Ok(outcome),
             Some(Stage::Failed { fault, .. }) => return Err(fault),
-            Some(Stage::Written { version }) => version,
+            Some(Stage::Written { left }) => left,
             _ => {
-                let version = self.commit(cx, step, key, &digest).await?;
-                self.put(cx, step, key, &digest, Stage::Written { version: version.clone() }).await?;
-                version
+                let left = self.commit(cx, step, key, &digest).await?;
+                self.put(cx, step, key, &digest, Stage::Written { left: left.clone() }).await?;
+                left
             }
         };
         let look = self.look(cx);
-        match self.complete(&look, step, version.clone()).await {
+        match self.complete(&look, step, left.as_ref()).await {
             Ok(outcome) => {
                 self.put(cx, step, key, &digest, Stage::Done(outcome.clone())).await?;
                 Ok(outcome)
             }
             Err(fault) => {
+                let version = left.map(|left| left.version);
                 self.put(cx, step, key, &digest, Stage::Failed { fault: fault.clone(), version }).await?;
                 Err(fault)
             }
@@ -76,7 +77,7 @@ impl Inner {
         let told = |summary: String, version| Some(Outcome { summary, result: Value::Null, version });
         Ok(match entry.stage {
             Stage::Done(outcome) => Some(outcome),
-            Stage::Written { version } => told(entry.summary, version),
+            Stage::Written { left } => told(entry.summary, left.map(|left| left.version)),
             Stage::Failed { fault, version } => told(format!("done, but {fault}"), version),
             Stage::Refused => None,
             Stage::Intended { removes } => {
@@ -120,15 +121,10 @@ impl Inner {
         write.map_err(|_| Fault::internal("the write died"))?
     }
 
-    /// Writes the step's object, once. The version in which that left it.
-    async fn commit(
-        &self,
-        cx: &CallContext,
-        step: &Step,
-        key: &str,
-        digest: &str,
-    ) -> Result<Option<ResourceVersion>, Fault> {
+    /// Writes the step's object, once, and says how that left it.
+    async fn commit(&self, cx: &CallContext, step: &Step, key: &str, digest: &str) -> Result<Option<Left>, Fault> {
         let look = self.look(cx);
+        let left = |object: &Value| Some(Left::new(version(&step.resource(), object), object));
         let mut removes: Option<String> = None;
         let mut wait_ms = WAIT_MS;
         for _ in 0..WRITES_MAX {
@@ -137,7 +133,7 @@ impl Inner {
                 && let Some(done) = applied_digest(object, key)
             {
                 return match done == digest {
-                    true => Ok(Some(version(&step.resource(), object))),
+                    true => Ok(left(object)),
                     false => Err(Fault::conflict("this key was used for another step")),
                 };
             }
@@ -154,7 +150,7 @@ impl Inner {
             self.put(cx, step, key, digest, Stage::Intended { removes: removes.clone() }).await?;
             match send(&look.cluster, &place, &write, Some((key, digest)), false).await {
                 Ok(_) if removes.is_some() => return Ok(None),
-                Ok(object) => return Ok(Some(version(&step.resource(), &object))),
+                Ok(object) => return Ok(left(&object)),
                 // Somebody else wrote meanwhile, which may have been a status only; or nobody knows.
                 Err(refusal) if refusal.why == Why::Conflict || refusal.is_unsure() => {
                     self.clock.sleep_ms(wait_ms).await;
@@ -172,10 +168,10 @@ impl Inner {
     }
 
     /// Brings a written step about and says what became of it. May run twice.
-    async fn complete(&self, look: &Look<'_>, step: &Step, version: Option<ResourceVersion>) -> Result<Outcome, Fault> {
+    async fn complete(&self, look: &Look<'_>, step: &Step, left: Option<&Left>) -> Result<Outcome, Fault> {
         let clock = self.clock.as_ref();
         let (workspace, resource) = (&step.workspace, step.resource());
-        let mut left = version.clone();
+        let mut version = left.map(|left| left.version.clone());
         let result = match &step.action {
             Action::CreateWorkspace(create) => {
                 look.ensure_quota(workspace, create.memory_bytes_max).await?;
@@ -189,14 +185,14 @@ impl Inner {
                 Resource::Workload(name) => {
                     look.ensure_service(workspace, &resource, &step.action).await?;
                     let scales = matches!(step.action, Action::ScaleWorkload(_));
-                    let status = look.settle(clock, workspace, name, version.as_ref(), scales).await?;
-                    left = Some(status.resource_version.clone());
+                    let status = look.settle(clock, workspace, name, left, scales).await?;
+                    version = Some(status.resource_version.clone());
                     json!({ "revision": status.revision, "ready": status.ready() })
                 }
                 _ => Value::Null,
             },
         };
-        Ok(Outcome { summary: summary(step), result, version: left })
+        Ok(Outcome { summary: summary(step), result, version })
     }
 
     /// The time as annotations write it.

@@ -12,9 +12,29 @@ use opsward_domain::fault::{Code, Fault};
 use opsward_domain::name::{Tenant, Workspace};
 use opsward_domain::resource::{Resource, ResourceVersion};
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 /// Newest keys of a tenant that are kept.
 const ENTRIES_MAX: usize = 10_000;
+
+/// How a write left an object.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Left {
+    pub(crate) version: ResourceVersion,
+    /// Digest of what its pods are made from: tells another's change of the number from one of the content.
+    pub(crate) template: String,
+}
+
+impl Left {
+    pub(crate) fn new(version: ResourceVersion, object: &Value) -> Self {
+        Self { version, template: template_digest(object.pointer("/spec/template").unwrap_or(&Value::Null)) }
+    }
+}
+
+/// The digest in [`Left`] of a pod template.
+pub(crate) fn template_digest(template: &Value) -> String {
+    opsward_domain::canonical::digest("opsward-kube-template-1", template)
+}
 
 /// How far a key has come.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -22,8 +42,8 @@ const ENTRIES_MAX: usize = 10_000;
 pub(crate) enum Stage {
     /// About to be written; the object tells whether it was. Holds the identity of what is to be removed.
     Intended { removes: Option<String> },
-    /// Written, and left in this version; it may not have come about yet.
-    Written { version: Option<ResourceVersion> },
+    /// Written, and left like this; it may not have come about yet.
+    Written { left: Option<Left> },
     /// Done.
     Done(Outcome),
     /// Written, and did not come about.

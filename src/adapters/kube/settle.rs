@@ -3,11 +3,11 @@
 
 use opsward_domain::fault::{Code, Fault};
 use opsward_domain::name::{Workload, Workspace};
-use opsward_domain::resource::{ReplicaState, Resource, ResourceState, ResourceVersion, WorkloadStatus};
+use opsward_domain::resource::{ReplicaState, Resource, ResourceState, WorkloadStatus};
 use opsward_ports::clock::Clock;
-use serde_json::Value;
 
 use crate::change::Live;
+use crate::ledger::{Left, template_digest};
 use crate::list::has_condition;
 use crate::look::Look;
 
@@ -23,26 +23,25 @@ enum Stage {
 }
 
 impl Look<'_> {
-    /// Waits for a workload that was left in `version`. `scales` is whether its number is what is waited for.
+    /// Waits for a workload that a write left like this. `scales` is whether its number is what is waited for.
     pub(crate) async fn settle(
         &self,
         clock: &dyn Clock,
         workspace: &Workspace,
         name: &Workload,
-        version: Option<&ResourceVersion>,
+        left: Option<&Left>,
         scales: bool,
     ) -> Result<WorkloadStatus, Fault> {
         let resource = Resource::Workload(name.clone());
         let patience = i64::try_from(self.options.settle_timeout_ms).unwrap_or(i64::MAX);
         let (mut best, mut deadline) = (None, clock.now_ms().saturating_add(patience));
-        let mut ours: Option<Value> = None;
         loop {
             let why = match self.resource(workspace, &resource).await {
                 Ok((ResourceState::Workload(status), Live::Workload(found))) => {
-                    if version.is_none_or(|version| *version == status.resource_version) {
-                        ours.get_or_insert_with(|| found.template().clone());
-                    } else if scales || ours.as_ref() != Some(found.template()) {
-                        // An autoscaler that sets another number while pods roll is no change of what rolls.
+                    let same = left.is_none_or(|left| left.version == status.resource_version);
+                    // An autoscaler that sets another number while pods roll is no change of what rolls.
+                    let rolls_on = || left.is_some_and(|left| left.template == template_digest(found.template()));
+                    if !same && (scales || !rolls_on()) {
                         return Err(Fault::conflict(format!("{name} was changed again before it was ready")));
                     }
                     // What is said of a wish before this one does not count.
@@ -139,7 +138,7 @@ fn stage(status: &WorkloadStatus, seen: bool, late: bool) -> Stage {
 
 #[cfg(test)]
 mod tests {
-    use opsward_domain::resource::{Replica, ReplicaExit};
+    use opsward_domain::resource::{Replica, ReplicaExit, ResourceVersion};
     use opsward_domain::spec::Limits;
     use serde_json::json;
 
